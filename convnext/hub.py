@@ -1,0 +1,120 @@
+"""Where a checkpoint's files are: in a folder, one file, or a Hugging Face id -> local paths."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+_HUB_ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
+
+
+class NotFound(OSError):
+    """A checkpoint, or a file it needs, is not where it was looked for."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A checkpoint's place, with the options that fetching it from the Hub takes.
+
+    Args:
+        name: a folder, a single file, or a Hugging Face id such as `facebook/convnext-tiny-224`.
+        revision: branch, tag or commit on the Hub.
+        cache_dir: where downloads are kept; default, the Hub library's own cache.
+        local_files_only: never ask the Hub, use what the cache holds.
+        token: access token for private repositories.
+        subfolder: folder inside the checkpoint folder or repository.
+        force_download: fetch again what the cache already holds.
+    """
+
+    name: str | os.PathLike[str]
+    revision: str | None = None
+    cache_dir: str | os.PathLike[str] | None = None
+    local_files_only: bool = False
+    token: str | bool | None = None
+    subfolder: str = ""
+    force_download: bool = False
+
+    @classmethod
+    def split(cls, name: Any, options: Mapping[str, Any]) -> tuple[Source, dict[str, Any]]:
+        """The source that `options` describe, and the options that are not about fetching."""
+        known = {field.name for field in fields(cls)} - {"name"}
+        rest = {key: value for key, value in options.items() if key not in known}
+        return cls(name, **{key: options[key] for key in options.keys() & known}), rest
+
+    @property
+    def path(self) -> Path:
+        return Path(self.name).expanduser()
+
+    @property
+    def is_local(self) -> bool:
+        return self.path.exists()
+
+    def find(self, names: Iterable[str]) -> Path | None:
+        """Local path of the first of the file `names` that the folder or repository holds."""
+        if self.is_local:
+            folder = self.path if self.path.is_dir() else self.path.parent
+            candidates = (folder / self.subfolder / name for name in names)
+            return next((path for path in candidates if path.is_file()), None)
+        return next(filter(None, map(self._download, names)), None)
+
+    def require(self, names: Iterable[str]) -> Path:
+        """Like `find`, but raises NotFound naming what was looked for."""
+        names = list(names)
+        path = self.find(names)
+        if path is None:
+            raise NotFound(f"{self.name}: no {' or '.join(names)} there")
+        return path
+
+    def _download(self, name: str) -> Path | None:
+        self._check_id()
+        try:
+            from huggingface_hub import hf_hub_download
+            from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+        except ImportError:
+            raise NotFound(
+                f"{self.name}: no such file or folder; to fetch it as a Hugging Face id, "
+                "pip install 'convnext[hub]'"
+            ) from None
+        try:
+            return Path(
+                hf_hub_download(
+                    str(self.name),
+                    name,
+                    subfolder=self.subfolder or None,
+                    revision=self.revision,
+                    cache_dir=self.cache_dir,
+                    local_files_only=self.local_files_only,
+                    token=self.token,
+                    force_download=self.force_download,
+                )
+            )
+        except LocalEntryNotFoundError as error:
+            if self._cached():
+                return None  # offline, and the cached snapshot has no such file
+            raise NotFound(f"{self.name}: not in the cache, and the Hub cannot be asked") from error
+        except EntryNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise NotFound(f"{self.name}: the Hub does not give {name}: {reason}") from error
+
+    def _check_id(self) -> None:
+        if not _HUB_ID.fullmatch(str(self.name)):
+            raise NotFound(
+                f"{self.name}: no such file or folder, and not a Hugging Face id "
+                "(those read 'owner/name')"
+            )
+
+    def _cached(self) -> bool:
+        """Whether the cache holds any file of this repository at this revision."""
+        from huggingface_hub import try_to_load_from_cache
+
+        prefix = f"{self.subfolder}/" if self.subfolder else ""
+        found = try_to_load_from_cache(
+            str(self.name), f"{prefix}config.json", cache_dir=self.cache_dir, revision=self.revision
+        )
+        return isinstance(found, str)

@@ -1,0 +1,60 @@
+"""Class names: num_labels, id2label and label2id, made consistent from whichever is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from convnext import checks
+
+DEFAULT_NUM_LABELS = 2  # as in transformers
+
+
+def resolve(
+    num_labels: int | None,
+    id2label: Mapping[Any, Any] | None,
+    label2id: Mapping[Any, Any] | None,
+) -> tuple[int, dict[int, str], dict[str, int]]:
+    """All three from any of them; ValueError where two of them contradict each other."""
+    if id2label is not None:
+        names = _by_index(id2label)
+    elif label2id is not None:
+        names = _by_index({index: name for name, index in _mapping("label2id", label2id).items()})
+    else:
+        count = DEFAULT_NUM_LABELS if num_labels is None else num_labels
+        names = {i: f"LABEL_{i}" for i in range(checks.integer("num_labels", count, 0))}
+    if num_labels is not None and num_labels != len(names):
+        raise ValueError(
+            f"num_labels must be the number of class names, {len(names)}, got {num_labels!r}; "
+            "give one of the two"
+        )
+    _agree(names, label2id)
+    return len(names), names, {name: index for index, name in names.items()}
+
+
+def _by_index(id2label: Mapping[Any, Any]) -> dict[int, str]:
+    names: dict[int, str] = {}
+    for key, name in _mapping("id2label", id2label).items():
+        try:
+            index = checks.integer("id2label's keys", int(key), 0)
+        except (TypeError, ValueError):
+            raise checks.refuse("id2label's keys", key, "class indices from 0") from None
+        if index in names:
+            raise ValueError(f"id2label must name each class once, got {index} twice")
+        names[index] = str(name)  # files in the wild hold {"0": 0}
+    return dict(sorted(names.items()))
+
+
+def _mapping(field: str, value: Any) -> Mapping[Any, Any]:
+    if not isinstance(value, Mapping):
+        raise checks.refuse(field, value, "a dict, such as dict(enumerate(names))")
+    return value
+
+
+def _agree(names: dict[int, str], label2id: Mapping[Any, Any] | None) -> None:
+    for name, index in (label2id or {}).items():
+        if names.get(int(index)) != str(name):
+            raise ValueError(
+                f"label2id must be the inverse of id2label, got {name!r}: {index!r} "
+                f"where id2label has {index!r}: {names.get(int(index))!r}; give one of the two"
+            )

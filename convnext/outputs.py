@@ -1,0 +1,36 @@
+"""What the models return. NamedTuples, with `()` for maps that were not asked for, pass unchanged
+through tf.function, predict, functional models, torch.export and torch.jit.trace."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class ConvNextModelOutput(NamedTuple):
+    """Feature maps and their pooled vector. N pictures, C channels of the last stage."""
+
+    last_hidden_state: Any  # (N, C, H, W), the last stage's map, not normalised
+    pooler_output: Any  # (N, C), its mean over H and W, normalised
+    hidden_states: tuple[Any, ...] = ()  # the stem's map, then each stage's: (N, C_i, H_i, W_i)
+
+
+class ConvNextClassifierOutput(NamedTuple):
+    """Logits, of a call without labels; `loss` is None."""
+
+    logits: Any  # (N, num_labels), before softmax
+    hidden_states: tuple[Any, ...] = ()  # the stem's map, then each stage's: (N, C_i, H_i, W_i)
+
+    loss = None  # a class attribute, so that out[0] is the logits, as in transformers
+
+
+class ConvNextClassifierLossOutput(NamedTuple):
+    """Loss and logits, of a call with labels."""
+
+    loss: Any  # (), the mean over the batch
+    logits: Any  # (N, num_labels), before softmax
+    hidden_states: tuple[Any, ...] = ()  # the stem's map, then each stage's: (N, C_i, H_i, W_i)
+
+
+def as_tuple(output: Any) -> tuple[Any, ...]:
+    """The plain tuple of `return_dict=False`: absent hidden states are left out."""
+    return tuple(output) if output.hidden_states else tuple(output)[:-1]
