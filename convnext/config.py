@@ -135,7 +135,7 @@ class ConvNextConfig(JsonFile):
 
     @property
     def stage_names(self) -> tuple[str, ...]:
-        """"stem", "stage1", ... : what `hidden_states` holds, in its order."""
+        """ "stem", "stage1", ... : what `hidden_states` holds, in its order."""
         return ("stem", *(f"stage{i}" for i in range(1, len(self.depths) + 1)))
 
     @property
@@ -259,7 +259,9 @@ def _outputs(
     picked_names = checks.sequence("out_features", names)
     places = [stages.index(checks.one_of("out_features", name, stages)) for name in picked_names]
     if places != sorted(set(places)):
-        raise checks.refuse("out_features", names, f"in the order of {', '.join(stages)}, once each")
+        raise checks.refuse(
+            "out_features", names, f"in the order of {', '.join(stages)}, once each"
+        )
     return {"out_features": picked_names, "out_indices": tuple(indices or places)}
 
 

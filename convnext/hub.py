@@ -12,7 +12,7 @@ from typing import Any
 _HUB_ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
 
 
-class NotFound(OSError):
+class NotFoundError(OSError):
     """A checkpoint, or a file it needs, is not where it was looked for."""
 
 
@@ -62,11 +62,11 @@ class Source:
         return next(filter(None, map(self._download, names)), None)
 
     def require(self, names: Iterable[str]) -> Path:
-        """Like `find`, but raises NotFound naming what was looked for."""
+        """Like `find`, but raises NotFoundError naming what was looked for."""
         names = list(names)
         path = self.find(names)
         if path is None:
-            raise NotFound(f"{self.name}: no {' or '.join(names)} there")
+            raise NotFoundError(f"{self.name}: no {' or '.join(names)} there")
         return path
 
     def _download(self, name: str) -> Path | None:
@@ -75,7 +75,7 @@ class Source:
             from huggingface_hub import hf_hub_download
             from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
         except ImportError:
-            raise NotFound(
+            raise NotFoundError(
                 f"{self.name}: no such file or folder; to fetch it as a Hugging Face id, "
                 "pip install 'convnext[hub]'"
             ) from None
@@ -95,16 +95,16 @@ class Source:
         except LocalEntryNotFoundError as error:
             if self._cached():
                 return None  # offline, and the cached snapshot has no such file
-            raise NotFound(f"{self.name}: not in the cache, and the Hub cannot be asked") from error
+            raise NotFoundError(f"{self.name}: not in the cache, and the Hub cannot be asked") from error
         except EntryNotFoundError:
             return None
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
-            raise NotFound(f"{self.name}: the Hub does not give {name}: {reason}") from error
+            raise NotFoundError(f"{self.name}: the Hub does not give {name}: {reason}") from error
 
     def _check_id(self) -> None:
         if not _HUB_ID.fullmatch(str(self.name)):
-            raise NotFound(
+            raise NotFoundError(
                 f"{self.name}: no such file or folder, and not a Hugging Face id "
                 "(those read 'owner/name')"
             )

@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from convnext.hub import NotFound, Source
+from convnext.hub import NotFoundError, Source
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -72,7 +72,7 @@ class JsonFile:
                 `force_download`, and any field of this class, to override the file's value.
 
         Raises:
-            NotFound (an OSError): there is no such folder or file.
+            NotFoundError (an OSError): there is no such folder or file.
             ValueError: the file holds a value that is not allowed.
             TypeError: an option is neither about fetching nor a field.
         """
@@ -115,7 +115,7 @@ class JsonFile:
         """Write the file into a folder, making the folder where it is missing."""
         folder = Path(save_directory)
         if folder.is_file():
-            raise NotFound(f"{folder} is a file; give a folder to save into")
+            raise NotFoundError(f"{folder} is a file; give a folder to save into")
         folder.mkdir(parents=True, exist_ok=True)
         self.to_json_file(folder / self.FILE)
 

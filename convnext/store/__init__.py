@@ -1,0 +1,141 @@
+"""A path <-> a config and canonical tensors: which file, which container, one or in shards."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from convnext.config import ConvNextConfig
+from convnext.dialects import DIALECTS, Dialect
+from convnext.hub import NotFoundError, Source
+from convnext.jsonfile import read_json
+from convnext.porter import PortError, Tensors, from_canonical, to_canonical
+from convnext.recognise import Recognised, recognise
+from convnext.store import atomic, hdf5_file, pickle_file, safetensors_file, shards
+from convnext.tensors import Tensor
+
+CONTAINERS: dict[str, ModuleType] = {
+    ".safetensors": safetensors_file,
+    ".h5": hdf5_file,
+    ".bin": pickle_file,
+    ".pth": pickle_file,
+}
+
+# Where a folder keeps its weights, the first to be taken. Only the last two need torch.
+WEIGHTS = ("model.safetensors", "tf_model.h5", "pytorch_model.bin", "model.pth")
+
+
+class Checkpoint(NamedTuple):
+    """A network as a path holds it."""
+
+    config: ConvNextConfig
+    tensors: dict[str, Tensor]  # canonical names, PyTorch's layouts, forward order
+    dialect: Dialect
+    path: Path  # of its weights
+    labelled: bool  # whether a config.json was there
+
+
+def load(source: Source, *, mapped: bool = False) -> Checkpoint:
+    """The checkpoint in a folder, a single file or a repository of the Hub.
+
+    `mapped`: tensors of safetensors files are the file's own pages, not copies.
+
+    Raises:
+        NotFoundError: there is no such place, or no weights in it.
+        PortError: the weights are damaged, no ConvNeXt, or not the config's.
+    """
+    path = weights_path(source)
+    tensors = read_tensors(path, source, mapped=mapped)
+    found = recognise(tensors)
+    config = _written_config(source)
+    if config is not None:
+        _fits(config, found, path)
+    canonical = to_canonical(tensors, found.dialect, found.config, head=found.head, word=found.word)
+    return Checkpoint(config or found.config, canonical, found.dialect, path, config is not None)
+
+
+def weights_path(source: Source) -> Path:
+    """The file, or the shard index, that holds a checkpoint's weights."""
+    if source.path.is_file():
+        return source.path
+    return source.require([name + end for name in WEIGHTS for end in ("", shards.INDEX)])
+
+
+def read_tensors(path: Path, source: Source, *, mapped: bool = False) -> dict[str, Tensor]:
+    """Written names and tensors of a file, or of all the shards that an index names."""
+    if not path.name.endswith(shards.INDEX):
+        return _container(path).read(path, mapped=mapped)
+    tensors: dict[str, Tensor] = {}
+    for name in shards.names(path):
+        part = source.require([name])
+        new = _container(part).read(part, mapped=mapped)
+        if repeated := tensors.keys() & new.keys():
+            raise PortError(f"{path}: {min(repeated)} is in two shards")
+        tensors |= new
+    return tensors
+
+
+def save_folder(
+    folder: str | os.PathLike[str],
+    config: ConvNextConfig,
+    tensors: Tensors,
+    *,
+    max_shard_size: int | str = "5GB",
+) -> None:
+    """Write config.json and model.safetensors, or shards of it, as transformers does.
+
+    Every file is complete on disk before the first takes its place.
+    """
+    dialect = DIALECTS["huggingface"]
+    target = Path(folder)
+    if target.is_file():
+        raise NotFoundError(f"{target} is a file; give a folder to save into")
+    with atomic.into_folder(target, stale=shards.is_weights) as scratch:
+        written = from_canonical(tensors, dialect, config)
+        shards.write(scratch / dialect.file, written, dialect.metadata, max_shard_size)
+        config.save_pretrained(scratch)
+
+
+def write_file(path: Path, tensors: Tensors, dialect: Dialect, config: ConvNextConfig) -> None:
+    """Write one file in a dialect, tensor by tensor."""
+    container = CONTAINERS[path.suffix]
+    container.write(path, from_canonical(tensors, dialect, config), dialect.metadata)
+
+
+def _container(path: Path) -> ModuleType:
+    """The reader that a file's first bytes ask for, whatever its suffix."""
+    with path.open("rb") as file:
+        start = file.read(16)
+    for container in (hdf5_file, pickle_file, safetensors_file):
+        if container.matches(start):
+            return container
+    raise PortError(
+        f"{path}: none of the formats that hold weights ({', '.join(CONTAINERS)}); "
+        f"it begins with {start[:8]!r}"
+    )
+
+
+def _written_config(source: Source) -> ConvNextConfig | None:
+    """The config.json beside the weights, unless it is another library's."""
+    path = source.find([ConvNextConfig.FILE])
+    if path is None or "model_type" not in read_json(path):
+        return None
+    return ConvNextConfig.from_json_file(path)
+
+
+def _fits(config: ConvNextConfig, found: Recognised, path: Path) -> None:
+    fields = ["depths", "hidden_sizes", "patch_size", "num_channels", "has_layer_scale"]
+    fields += ["num_labels"] if found.head else []
+    own, weights = _values(config, fields), _values(found.config, fields)
+    wrong = [
+        f"{f} {own[f]}, where the weights have {weights[f]}" for f in fields if own[f] != weights[f]
+    ]
+    if wrong:
+        raise PortError(f"{path}: config.json does not fit the weights: it says {'; '.join(wrong)}")
+
+
+def _values(config: ConvNextConfig, fields: list[str]) -> Mapping[str, Any]:
+    return {field: getattr(config, field) for field in fields}

@@ -1,0 +1,118 @@
+"""The .safetensors file: read tensor by tensor, written tensor by tensor."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from convnext.porter import PortError
+from convnext.tensors import Tensor, storage
+
+DTYPES = {
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "F32": "float32",
+    "F64": "float64",
+    "I8": "int8",
+    "I16": "int16",
+    "I32": "int32",
+    "I64": "int64",
+    "U8": "uint8",
+    "U16": "uint16",
+    "U32": "uint32",
+    "U64": "uint64",
+    "BOOL": "bool",
+}
+_CODES = {name: code for code, name in DTYPES.items()}
+_ALIGNMENT = 8  # of the data's start, as the format asks
+
+
+def matches(start: bytes) -> bool:
+    """Whether a file that starts so is a safetensors file: a length, then a JSON object."""
+    return start[8:9] == b"{"
+
+
+def read(path: Path, *, mapped: bool) -> dict[str, Tensor]:
+    """Name -> tensor. `mapped` arrays are the file's own pages, copied when written to."""
+    header, start = _header(path)
+    whole = np.memmap(path, np.uint8, "c") if mapped else None
+    return {
+        name: _tensor(path, start, name, row, whole)
+        for name, row in header.items()
+        if name != "__metadata__"
+    }
+
+
+def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write the tensors one after another; only one is in memory at a time."""
+    with path.open("wb") as file:
+        file.write(_written_header(tensors, metadata))
+        for name, tensor in tensors.items():
+            _append(file, name, tensor)
+
+
+def _header(path: Path) -> tuple[dict[str, Any], int]:
+    """The file's header, and where its data starts. The library checks offsets and sizes."""
+    try:
+        with safe_open(path, framework="np"):
+            pass
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(length), object_pairs_hook=_unique)
+    except (SafetensorError, ValueError) as error:
+        raise PortError(f"{path}: damaged or truncated safetensors file ({error})") from None
+    return header, 8 + length
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = [key for key, _ in pairs]
+    if repeated := {key for key in keys if keys.count(key) > 1}:
+        raise ValueError(f"{', '.join(sorted(repeated))} is there twice")
+    return dict(pairs)
+
+
+def _tensor(
+    path: Path, start: int, name: str, row: Mapping[str, Any], whole: np.ndarray | None
+) -> Tensor:
+    dtype = DTYPES.get(row["dtype"])
+    if dtype is None:
+        raise PortError(f"{path}: {name} has the type {row['dtype']}, which a ConvNeXt has not")
+    shape = tuple(row["shape"])
+    begin, end = (start + offset for offset in row["data_offsets"])
+
+    def load() -> np.ndarray:
+        if whole is not None:
+            flat = whole[begin:end].view(np.ndarray).view(storage(dtype))
+        else:
+            flat = np.fromfile(path, np.uint8, end - begin, offset=begin).view(storage(dtype))
+        return flat.reshape(shape)
+
+    return Tensor(shape, dtype, load)
+
+
+def _written_header(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    offset = 0
+    for name, tensor in tensors.items():
+        end = offset + tensor.nbytes
+        header[name] = {
+            "dtype": _CODES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [offset, end],
+        }
+        offset = end
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % _ALIGNMENT)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _append(file: IO[bytes], name: str, tensor: Tensor) -> None:
+    array = np.ascontiguousarray(tensor.read())
+    if array.nbytes != tensor.nbytes:
+        raise PortError(f"{name} was to be {tensor.nbytes} bytes, got {array.nbytes}")
+    file.write(array.reshape(-1).view(np.uint8).data)
