@@ -95,7 +95,9 @@ class Source:
         except LocalEntryNotFoundError as error:
             if self._cached():
                 return None  # offline, and the cached snapshot has no such file
-            raise NotFoundError(f"{self.name}: not in the cache, and the Hub cannot be asked") from error
+            raise NotFoundError(
+                f"{self.name}: not in the cache, and the Hub cannot be asked"
+            ) from error
         except EntryNotFoundError:
             return None
         except (OSError, ValueError) as error:

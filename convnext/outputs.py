@@ -31,6 +31,6 @@ class ConvNextClassifierLossOutput(NamedTuple):
     hidden_states: tuple[Any, ...] = ()  # the stem's map, then each stage's: (N, C_i, H_i, W_i)
 
 
-def as_tuple(output: Any) -> tuple[Any, ...]:
-    """The plain tuple of `return_dict=False`: absent hidden states are left out."""
-    return tuple(output) if output.hidden_states else tuple(output)[:-1]
+def as_asked(output: Any, return_dict: bool) -> Any:
+    """The output itself, or the plain tuple of `return_dict=False`, without absent maps."""
+    return output if return_dict else tuple(output)[: None if output.hidden_states else -1]

@@ -1,0 +1,19 @@
+"""ConvNeXt for PyTorch."""
+
+try:
+    import torch.utils._pytree as pytree
+except ImportError as error:
+    raise ImportError("convnext.pt needs PyTorch: pip install 'convnext[pt]'") from error
+
+from convnext import outputs
+from convnext.pt.model import ConvNextForImageClassification, ConvNextModel
+
+# so that torch.export.save can name the outputs in its file
+for output in (
+    outputs.ConvNextModelOutput,
+    outputs.ConvNextClassifierOutput,
+    outputs.ConvNextClassifierLossOutput,
+):
+    pytree._register_namedtuple(output, serialized_type_name=f"convnext.{output.__name__}")
+
+__all__ = ["ConvNextForImageClassification", "ConvNextModel"]

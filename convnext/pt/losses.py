@@ -1,0 +1,58 @@
+"""The three losses of image classification, as transformers picks them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+IGNORED = -100  # a label of this value leaves its picture out of the loss
+
+
+def classification_loss(logits: Tensor, labels: Tensor, problem_type: str | None) -> Tensor:
+    """A scalar: the mean loss of logits (N, L) and labels, of the kind `problem_type` names.
+
+    None means regression for one label, else classes for integers and multi-label for floats.
+    """
+    kind = problem_type or _kind(logits, labels)
+    if kind == "regression":
+        return F.mse_loss(logits.view(-1), _targets(logits, labels).to(logits.dtype).view(-1))
+    if kind == "multi_label_classification":
+        return F.binary_cross_entropy_with_logits(logits, _targets(logits, labels).to(logits.dtype))
+    return F.cross_entropy(logits, _classes(logits, labels).long(), ignore_index=IGNORED)
+
+
+def _kind(logits: Tensor, labels: Tensor) -> str:
+    if logits.shape[-1] == 1:
+        return "regression"
+    if labels.is_floating_point():
+        return "multi_label_classification"
+    return "single_label_classification"
+
+
+def _targets(logits: Tensor, labels: Tensor) -> Tensor:
+    allowed = [tuple(logits.shape)] + ([(len(logits),)] if logits.shape[-1] == 1 else [])
+    if tuple(labels.shape) not in allowed:
+        raise ValueError(
+            f"labels must have the logits' shape {tuple(logits.shape)}, got {tuple(labels.shape)}"
+        )
+    return labels
+
+
+def _classes(logits: Tensor, labels: Tensor) -> Tensor:
+    if labels.is_floating_point() or labels.numel() != len(logits):
+        raise ValueError(
+            f"labels must be {len(logits)} class indices, one for each picture, got "
+            f"{tuple(labels.shape)} of {labels.dtype}; for targets of several classes a picture "
+            "give floats and problem_type='multi_label_classification'"
+        )
+    labels = labels.view(-1)
+    # on an accelerator looking at the values would stall it, in a graph there are none
+    if labels.device.type == "cpu" and not torch.compiler.is_compiling():
+        wrong = labels[(labels != IGNORED) & ((labels < 0) | (labels >= logits.shape[-1]))]
+        if len(wrong):
+            raise ValueError(
+                f"labels must be from 0 to {logits.shape[-1] - 1} (or {IGNORED}), "
+                f"got {wrong[0].item()}"
+            )
+    return labels

@@ -1,0 +1,195 @@
+"""from_pretrained and save_pretrained for the PyTorch models."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from convnext import store
+from convnext.config import ConvNextConfig
+from convnext.hub import Source
+from convnext.params import parameters
+from convnext.store import loading
+from convnext.tensors import Tensor
+
+
+class PreTrainedModel(nn.Module):
+    """What every model has: its config, weights that load and save, gradient checkpointing."""
+
+    base_model_prefix: ClassVar[str] = "convnext"
+    main_input_name: ClassVar[str] = "pixel_values"
+    has_head: ClassVar[bool]  # whether the class has a classifier on top of a base model
+
+    def __init__(self, config: ConvNextConfig) -> None:
+        super().__init__()
+        if not isinstance(config, ConvNextConfig):
+            raise TypeError(f"config must be a ConvNextConfig, got {type(config).__name__}")
+        self.config = config
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | os.PathLike[str],
+        *,
+        config: ConvNextConfig | None = None,
+        dtype: torch.dtype | str = torch.float32,
+        ignore_mismatched_sizes: bool = False,
+        output_loading_info: bool = False,
+        **options: Any,
+    ) -> Any:
+        """Load a checkpoint of any dialect that this library reads, in evaluation mode.
+
+        Args:
+            source: a folder, a file (weights or shard index) or a Hugging Face id.
+            config: used instead of the checkpoint's own.
+            dtype: of the parameters, such as torch.bfloat16 or "float16"; "auto" keeps the file's.
+            ignore_mismatched_sizes: give fresh weights to what has another shape than in the file,
+                such as a classifier for another `num_labels`.
+            output_loading_info: return `(model, info)`, where `info` lists `missing_keys`,
+                `unexpected_keys` and `mismatched_keys`.
+            options: `revision`, `cache_dir`, `local_files_only`, `token`, `subfolder`,
+                `force_download`, and any field of the config, to override it.
+
+        Raises:
+            NotFoundError (an OSError): there is no such checkpoint.
+            PortError (a ValueError): it is damaged, no ConvNeXt, or does not fit the config.
+        """
+        place, overrides = Source.split(source, options)
+        checkpoint = store.load(place, mapped=True)
+        config = (config or checkpoint.config).replace(**overrides)
+        plan = loading.plan(
+            config,
+            checkpoint.tensors,
+            head=cls.has_head,
+            ignore_mismatched_sizes=ignore_mismatched_sizes,
+        )
+        with torch.device("meta"):  # allocates and initialises nothing
+            model = cls(config)
+        names = model._own_names()
+        shapes = parameters(config, head=cls.has_head)
+        state = {name: from_tensor(checkpoint.tensors[name], dtype) for name in plan.loaded}
+        like = next(iter(state.values())).dtype
+        for name in plan.fresh:
+            state[name] = initialise(name, torch.empty(shapes[name], dtype=like), config)
+        model.load_state_dict({names[k]: v for k, v in state.items()}, assign=True)
+        model.eval()
+        info = {
+            "missing_keys": [names[name] for name in plan.missing],
+            "unexpected_keys": plan.unexpected,
+            "mismatched_keys": [(names[name], *shapes) for name, *shapes in plan.mismatched],
+            "error_msgs": [],
+        }
+        return (model, info) if output_loading_info else model
+
+    def save_pretrained(
+        self,
+        save_directory: str | os.PathLike[str],
+        *,
+        is_main_process: bool = True,
+        state_dict: Mapping[str, torch.Tensor] | None = None,
+        max_shard_size: int | str = "5GB",
+    ) -> None:
+        """Write config.json and model.safetensors, which transformers and convnext.tf read too.
+
+        Args:
+            save_directory: a folder, made where it is missing; files of its names are replaced.
+            is_main_process: False does nothing, for all but one process of a distributed run.
+            state_dict: written instead of the model's own.
+            max_shard_size: bytes, or such as "200MB"; larger weights are written in shards.
+        """
+        if not is_main_process:
+            return
+        state = self.state_dict() if state_dict is None else state_dict
+        tensors = {name: to_tensor(state[own]) for name, own in self._own_names().items()}
+        config = self.config.replace(
+            architectures=(type(self).__name__,), dtype=str(self.dtype).removeprefix("torch.")
+        )
+        store.save_folder(save_directory, config, tensors, max_shard_size=max_shard_size)
+
+    def gradient_checkpointing_enable(
+        self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None
+    ) -> None:
+        """Recompute each block in the backward pass instead of keeping its maps.
+
+        Args:
+            gradient_checkpointing_kwargs: for `torch.utils.checkpoint.checkpoint`.
+        """
+        self._set_checkpointing({"use_reentrant": False, **(gradient_checkpointing_kwargs or {})})
+
+    def gradient_checkpointing_disable(self) -> None:
+        """Keep every map again."""
+        self._set_checkpointing(None)
+
+    @property
+    def is_gradient_checkpointing(self) -> bool:
+        return any(getattr(module, "checkpointing", None) for module in self.modules())
+
+    @property
+    def base_model(self) -> nn.Module:
+        """The model without its classifier."""
+        return getattr(self, self.base_model_prefix, self)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.parameters()).dtype
+
+    def num_parameters(self, only_trainable: bool = False) -> int:
+        """Number of numbers in the parameters."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad or not only_trainable)
+
+    def _set_checkpointing(self, options: dict[str, Any] | None) -> None:
+        for module in self.modules():
+            if hasattr(module, "checkpointing"):
+                module.checkpointing = options
+
+    def _own_names(self) -> dict[str, str]:
+        """Canonical name -> name in this model's state_dict()."""
+        base = parameters(self.config, head=False)
+        prefix = f"{self.base_model_prefix}." if self.has_head else ""
+        return {
+            name: (prefix if name in base else "") + name
+            for name in parameters(self.config, head=self.has_head)
+        }
+
+
+@torch.no_grad()
+def initialise(name: str, parameter: torch.Tensor, config: ConvNextConfig) -> torch.Tensor:
+    """Fresh values, as transformers gives them: kernels normal, norms 1, biases 0."""
+    if name.endswith("layer_scale_parameter"):
+        return parameter.fill_(config.layer_scale_init_value)
+    if parameter.ndim > 1:
+        return parameter.normal_(std=config.initializer_range)
+    return parameter.fill_(1.0 if name.endswith("weight") else 0.0)
+
+
+def initialise_all(module: nn.Module, config: ConvNextConfig) -> None:
+    for name, parameter in module.named_parameters():
+        initialise(name, parameter, config)
+
+
+def from_tensor(tensor: Tensor, dtype: torch.dtype | str) -> torch.Tensor:
+    """A tensor of a file, sharing its memory where the type stays the same."""
+    bits = torch.from_numpy(np.ascontiguousarray(tensor.read()))
+    value = bits.view(torch.bfloat16) if tensor.dtype == "bfloat16" else bits
+    if dtype == "auto":
+        return value
+    return value.to(
+        getattr(torch, dtype.removeprefix("torch.")) if isinstance(dtype, str) else dtype
+    )
+
+
+def to_tensor(value: torch.Tensor) -> Tensor:
+    """A parameter as a file holds it."""
+    dense = value.detach().cpu().contiguous()
+    name = str(value.dtype).removeprefix("torch.")
+    bits = dense.view(torch.uint16) if name == "bfloat16" else dense
+    return Tensor(tuple(value.shape), name, lambda: bits.numpy())

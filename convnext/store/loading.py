@@ -1,0 +1,66 @@
+"""Which tensors of a checkpoint a model takes, stated once for both frameworks."""
+
+from __future__ import annotations
+
+import logging
+from typing import NamedTuple
+
+from convnext.config import ConvNextConfig
+from convnext.params import SLOTS, parameters
+from convnext.porter import PortError, Tensors
+
+logger = logging.getLogger("convnext")
+
+
+class LoadingPlan(NamedTuple):
+    """Canonical names, sorted into what becomes of them."""
+
+    loaded: list[str]
+    missing: list[str]  # the checkpoint has none: fresh weights
+    unexpected: list[str]  # the model has none: left out
+    mismatched: list[tuple[str, tuple[int, ...], tuple[int, ...]]]  # name, file's, model's shape
+
+    @property
+    def fresh(self) -> list[str]:
+        return self.missing + [name for name, _, _ in self.mismatched]
+
+
+def plan(
+    config: ConvNextConfig, tensors: Tensors, *, head: bool, ignore_mismatched_sizes: bool
+) -> LoadingPlan:
+    """Match a checkpoint to a model of `config`, with a classifier or without.
+
+    A classifier may be missing (it is then initialised, with a warning) or left over; everything
+    else must be there.
+
+    Raises:
+        PortError: the config is not the weights', or shapes differ and may not.
+    """
+    wanted = parameters(config, head=head)
+    shapes = {name: tensors[name].shape for name in wanted if name in tensors}
+    result = LoadingPlan(
+        loaded=[name for name in shapes if shapes[name] == wanted[name]],
+        missing=[name for name in wanted if name not in tensors],
+        unexpected=[name for name in tensors if name not in wanted],
+        mismatched=[(n, shapes[n], wanted[n]) for n in shapes if shapes[n] != wanted[n]],
+    )
+    strangers = [n for n in result.missing + result.unexpected if not _is_head(n)]
+    if strangers:
+        raise PortError(
+            f"the config does not fit the weights: {strangers[0]} is only in one of them"
+        )
+    if result.mismatched and not ignore_mismatched_sizes:
+        lines = [
+            f"{n}: {found} in the file, {own} in the model" for n, found, own in result.mismatched
+        ]
+        raise PortError(
+            "the config does not fit the weights; ignore_mismatched_sizes=True gives these fresh "
+            "values:\n  " + "\n  ".join(lines)
+        )
+    if result.fresh:
+        logger.warning("Fresh weights, to be trained before use: %s", ", ".join(result.fresh))
+    return result
+
+
+def _is_head(name: str) -> bool:
+    return name.startswith(SLOTS["head"].module + ".")

@@ -1,0 +1,80 @@
+"""The three losses of image classification, as transformers' PyTorch classes pick them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+IGNORED = -100  # a label of this value leaves its picture out of the loss
+
+
+def classification_loss(logits: Any, labels: Any, problem_type: str | None) -> Any:
+    """A scalar: the mean loss of logits (N, L) and labels, of the kind `problem_type` names.
+
+    None means regression for one label, else classes for integers and multi-label for floats.
+    """
+    labels = ops.convert_to_tensor(labels)
+    kind = problem_type or _kind(logits, labels)
+    if kind == "regression":
+        targets = ops.cast(_targets(logits, labels), logits.dtype)
+        return ops.mean(ops.square(ops.reshape(logits, (-1,)) - ops.reshape(targets, (-1,))))
+    if kind == "multi_label_classification":
+        targets = ops.cast(_targets(logits, labels), logits.dtype)
+        return ops.mean(ops.binary_crossentropy(targets, logits, from_logits=True))
+    return _cross_entropy(logits, _classes(logits, labels))
+
+
+def _kind(logits: Any, labels: Any) -> str:
+    if logits.shape[-1] == 1:
+        return "regression"
+    if _is_float(labels):
+        return "multi_label_classification"
+    return "single_label_classification"
+
+
+def _cross_entropy(logits: Any, labels: Any) -> Any:
+    counted = ops.not_equal(labels, IGNORED)
+    classes = ops.where(counted, labels, ops.zeros_like(labels))
+    each = ops.sparse_categorical_crossentropy(classes, logits, from_logits=True)
+    weights = ops.cast(counted, each.dtype)
+    return ops.sum(each * weights) / ops.sum(weights)
+
+
+def _targets(logits: Any, labels: Any) -> Any:
+    wanted, shape = tuple(logits.shape), tuple(labels.shape)
+    if shape != wanted and not (wanted[-1] == 1 and len(shape) == 1):
+        raise ValueError(f"labels must have the logits' shape {wanted}, got {shape}")
+    return labels
+
+
+def _classes(logits: Any, labels: Any) -> Any:
+    if _is_float(labels) or len(labels.shape) > 2 or tuple(labels.shape[1:]) not in ((), (1,)):
+        raise ValueError(
+            f"labels must be class indices, one for each picture, got {tuple(labels.shape)} of "
+            f"{labels.dtype}; for targets of several classes a picture give floats and "
+            "problem_type='multi_label_classification'"
+        )
+    labels = ops.reshape(labels, (-1,))
+    values = _values(labels)
+    if values is not None:
+        wrong = values[(values != IGNORED) & ((values < 0) | (values >= logits.shape[-1]))]
+        if len(wrong):
+            raise ValueError(
+                f"labels must be from 0 to {logits.shape[-1] - 1} (or {IGNORED}), got {wrong[0]}"
+            )
+    return labels
+
+
+def _is_float(labels: Any) -> bool:
+    return keras.backend.is_float_dtype(keras.backend.standardize_dtype(labels.dtype))
+
+
+def _values(labels: Any) -> np.ndarray | None:
+    """The labels as numbers, or None inside a graph, where there are none yet."""
+    try:
+        return ops.convert_to_numpy(labels)
+    except Exception:  # each backend has an exception of its own for a traced tensor
+        return None

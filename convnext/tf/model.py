@@ -1,0 +1,289 @@
+"""ConvNeXt in Keras 3, to be read from top to bottom beside the paper (Liu et al., 2022).
+
+Shapes: N pictures of H x W, C channels, L labels. Maps are (N, H, W, C) between the layers;
+pictures come and maps go as (N, C, H, W), or as (N, H, W, C) with data_format="channels_last". The
+classes and their attributes stand in the same order in convnext/pt/model.py. Only Keras layers and
+keras.ops are used, so that this file also runs on Keras' other backends.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from convnext.config import ConvNextConfig
+from convnext.outputs import (
+    ConvNextClassifierLossOutput,
+    ConvNextClassifierOutput,
+    ConvNextModelOutput,
+    as_asked,
+)
+from convnext.params import EXPANSION, KERNEL, NORM_EPS
+from convnext.tf.inputs import from_nhwc, to_nhwc, unpacked
+from convnext.tf.layers import conv, dense, depthwise, norm
+from convnext.tf.losses import classification_loss
+from convnext.tf.weights import PreTrainedModel
+
+
+def gelu(x: Any) -> Any:
+    """The exact GELU. TensorFlow's own has constants of float32 precision, whatever x has."""
+    return 0.5 * x * (1.0 + ops.erf(x / math.sqrt(2)))
+
+
+def gelu_tanh(x: Any) -> Any:
+    return 0.5 * x * (1.0 + ops.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
+
+
+# config.hidden_act -> the function
+ACTIVATIONS = {
+    "gelu": gelu,
+    "gelu_new": gelu_tanh,
+    "gelu_pytorch_tanh": gelu_tanh,
+    "quick_gelu": lambda x: x * ops.sigmoid(1.702 * x),
+    "relu": ops.relu,
+    "relu6": ops.relu6,
+    "silu": ops.silu,
+    "swish": ops.silu,
+    "mish": lambda x: x * ops.tanh(ops.softplus(x)),
+    "selu": ops.selu,
+    "tanh": ops.tanh,
+    "sigmoid": ops.sigmoid,
+    "linear": lambda x: x,
+}
+
+
+class TFConvNextEmbeddings(keras.layers.Layer):
+    """The stem: pictures (N, H, W, I) -> map (N, H/P, W/P, C)."""
+
+    def __init__(self, config: ConvNextConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        width, patch = config.hidden_sizes[0], config.patch_size
+        self.patch_embeddings = conv(self, config, config.num_channels, width, patch)
+        self.layernorm = norm(self, width, NORM_EPS)
+
+    def call(self, pixel_values: Any) -> Any:
+        return self.layernorm(self.patch_embeddings(pixel_values))
+
+
+class TFConvNextDropPath(keras.layers.Layer):
+    """Stochastic depth (Huang et al., 2016): in training, drop a sample's branch at `rate`."""
+
+    def __init__(self, rate: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.rate = rate
+        if rate > 0:  # a generator is state, which every checkpoint of the model would carry
+            self.seed_generator = keras.random.SeedGenerator()
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        if not training or self.rate == 0:
+            return x
+        keep = 1 - self.rate
+        shape = (ops.shape(x)[0],) + (1,) * (len(x.shape) - 1)
+        mask = keras.random.binomial(shape, 1, keep, dtype=x.dtype, seed=self.seed_generator)
+        return x * (mask / keep)
+
+
+class TFConvNextLayer(keras.layers.Layer):
+    """The block: map (N, H, W, C) -> the same shape."""
+
+    def __init__(
+        self, config: ConvNextConfig, width: int, drop_path_rate: float, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.width = width
+        self.dwconv = depthwise(self, config, width, KERNEL)
+        self.layernorm = norm(self, width, NORM_EPS)
+        self.pwconv1 = dense(self, config, width, EXPANSION * width)
+        self.act = ACTIVATIONS[config.hidden_act]
+        self.pwconv2 = dense(self, config, EXPANSION * width, width)
+        self.layer_scale_parameter = (
+            self.add_weight(
+                shape=(width,),
+                initializer=keras.initializers.Constant(config.layer_scale_init_value),
+                name="layer_scale_parameter",
+            )
+            if config.has_layer_scale
+            else None
+        )
+        self.drop_path = TFConvNextDropPath(drop_path_rate, dtype=self.dtype_policy)
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        y = self.layernorm(self.dwconv(x))
+        y = ops.reshape(y, (-1, self.width))  # TensorFlow fuses Dense and GELU in 2-D only
+        y = self.pwconv2(self.act(self.pwconv1(y)))
+        if self.layer_scale_parameter is not None:
+            y = y * self.layer_scale_parameter
+        return x + self.drop_path(ops.reshape(y, ops.shape(x)), training=training)
+
+
+class TFConvNextStage(keras.layers.Layer):
+    """Downsampling, but in the first stage, then blocks: (N, H, W, B) -> (N, H/2, W/2, C)."""
+
+    def __init__(self, config: ConvNextConfig, stage: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        width, before = config.hidden_sizes[stage], config.hidden_sizes[max(stage - 1, 0)]
+        self.downsampling_layer = (
+            [norm(self, before, NORM_EPS), conv(self, config, before, width, 2)]
+            if stage > 0
+            else []
+        )
+        self.layers = [
+            TFConvNextLayer(config, width, rate, dtype=self.dtype_policy)
+            for rate in config.drop_path_rates[stage]
+        ]
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        for layer in self.downsampling_layer:
+            x = layer(x)
+        for layer in self.layers:
+            x = layer(x, training=training)
+        return x
+
+
+class TFConvNextEncoder(keras.layers.Layer):
+    """All stages: map (N, H, W, C) -> the maps before the first and after every stage."""
+
+    def __init__(self, config: ConvNextConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.stages = [
+            TFConvNextStage(config, stage, dtype=self.dtype_policy)
+            for stage in range(config.num_stages)
+        ]
+
+    def call(self, x: Any, training: bool = False) -> tuple[Any, ...]:
+        maps = [x]
+        for stage in self.stages:
+            maps.append(stage(maps[-1], training=training))
+        return tuple(maps)
+
+
+@keras.saving.register_keras_serializable("convnext")
+class TFConvNextModel(PreTrainedModel):
+    """The network without a classifier.
+
+    Args:
+        config: what to build; a new model has fresh weights.
+        data_format: "channels_first" or "channels_last", of pictures and returned maps.
+        kwargs: `name`, `dtype` (or a dtype policy) and `trainable`, as every Keras layer has.
+    """
+
+    has_head = False
+
+    def __init__(
+        self, config: ConvNextConfig, *, data_format: str = "channels_first", **kwargs: Any
+    ) -> None:
+        super().__init__(config, data_format=data_format, **kwargs)
+        self.embeddings = TFConvNextEmbeddings(self.config, dtype=self.dtype_policy)
+        self.encoder = TFConvNextEncoder(self.config, dtype=self.dtype_policy)
+        self.layernorm = norm(self, self.config.hidden_sizes[-1], self.config.layer_norm_eps)
+
+    def call(
+        self,
+        pixel_values: Any = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        training: bool = False,
+    ) -> ConvNextModelOutput | tuple[Any, ...]:
+        """Run the network.
+
+        Args:
+            pixel_values: (N, num_channels, H, W), or (N, H, W, num_channels) by `data_format`,
+                normalised as the feature extractor does; H and W at least
+                `config.smallest_image`, rounded down to whole patches. Or a dict that holds them.
+            output_hidden_states: also return the stem's map and every stage's.
+            return_dict: False for a plain tuple without absent values.
+            training: whether stochastic depth drops branches.
+
+        Returns:
+            `last_hidden_state` (N, C, H/32, W/32) for patch 4 and four stages, `pooler_output`
+            (N, C), `hidden_states`, from the stem's (N, C, H/4, W/4) on, or (). Maps are in
+            `data_format`.
+
+        Raises:
+            ValueError: `pixel_values` is missing or has the wrong shape or type.
+        """
+        (pixel_values,) = unpacked(pixel_values, pixel_values=pixel_values)
+        x = to_nhwc(pixel_values, self.config, self.data_format)
+        maps = self.encoder(self.embeddings(x), training=training)
+        pooled = self.layernorm(ops.mean(maps[-1], axis=(1, 2)))
+        asked = tuple(from_nhwc(x, self.data_format) for x in maps)
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
+        output = ConvNextModelOutput(asked[-1], pooled, asked if output_hidden_states else ())
+        return as_asked(output, self.config.return_dict if return_dict is None else return_dict)
+
+
+@keras.saving.register_keras_serializable("convnext")
+class TFConvNextForImageClassification(PreTrainedModel):
+    """The network with a linear classifier on the pooled vector.
+
+    Trains with `compile` and `fit` on ordinary Keras losses and metrics, which see the logits; or
+    without a loss on a dict of `pixel_values` and `labels`, with the loss of this class.
+
+    Args:
+        config: what to build; with `num_labels=0` the logits are the pooled vector.
+        data_format: "channels_first" or "channels_last", of pictures and returned maps.
+        kwargs: `name`, `dtype` (or a dtype policy) and `trainable`, as every Keras layer has.
+    """
+
+    has_head = True
+
+    def __init__(
+        self, config: ConvNextConfig, *, data_format: str = "channels_first", **kwargs: Any
+    ) -> None:
+        super().__init__(config, data_format=data_format, **kwargs)
+        self.convnext = TFConvNextModel(
+            self.config, data_format=data_format, dtype=self.dtype_policy
+        )
+        self.classifier = (
+            dense(self, self.config, self.config.hidden_sizes[-1], self.config.num_labels)
+            if self.config.num_labels > 0
+            else keras.layers.Identity(dtype=self.dtype_policy)
+        )
+
+    def call(
+        self,
+        pixel_values: Any = None,
+        labels: Any = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        training: bool = False,
+    ) -> ConvNextClassifierOutput | ConvNextClassifierLossOutput | tuple[Any, ...]:
+        """Run the network and, given labels, its loss.
+
+        Args:
+            pixel_values: as `TFConvNextModel` takes them, or a dict with `pixel_values` and
+                perhaps `labels`.
+            labels: class indices (N,), -100 to leave a picture out; or targets (N, L) of
+                multi-label classification; or values (N,) or (N, L) of regression. Which one,
+                `config.problem_type` says; by default one label means regression, integers mean
+                classes and floats mean multi-label.
+            output_hidden_states: also return the stem's map and every stage's.
+            return_dict: False for a plain tuple without absent values.
+            training: whether stochastic depth drops branches.
+
+        Returns:
+            `loss`, a scalar (cross entropy, binary cross entropy or mean squared error, averaged)
+            or None without labels; `logits` (N, L); `hidden_states` as of `TFConvNextModel`.
+
+        Raises:
+            ValueError: `pixel_values` or `labels` have the wrong shape, type or range.
+        """
+        pixel_values, labels = unpacked(pixel_values, pixel_values=pixel_values, labels=labels)
+        output = self.convnext(
+            pixel_values,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+            training=training,
+        )
+        logits = self.classifier(output.pooler_output)
+        result: ConvNextClassifierOutput | ConvNextClassifierLossOutput
+        if labels is None:
+            result = ConvNextClassifierOutput(logits, output.hidden_states)
+        else:
+            loss = classification_loss(logits, labels, self.config.problem_type)
+            result = ConvNextClassifierLossOutput(loss, logits, output.hidden_states)
+        return as_asked(result, self.config.return_dict if return_dict is None else return_dict)

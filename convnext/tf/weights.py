@@ -1,0 +1,184 @@
+"""from_pretrained and save_pretrained for the Keras models."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+from keras import ops
+
+from convnext import checks, store
+from convnext.config import ConvNextConfig
+from convnext.dialects import KERAS
+from convnext.hub import Source
+from convnext.inputs import AXES
+from convnext.porter import Spelled, spell
+from convnext.store import loading
+from convnext.tensors import Tensor
+
+
+class PreTrainedModel(keras.Model):
+    """What every model has: its config, weights that load and save, Keras' training and saving."""
+
+    base_model_prefix: ClassVar[str] = "convnext"
+    main_input_name: ClassVar[str] = "pixel_values"
+    has_head: ClassVar[bool]  # whether the class has a classifier on top of a base model
+
+    def __init__(self, config: ConvNextConfig, *, data_format: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(config, ConvNextConfig):
+            raise TypeError(f"config must be a ConvNextConfig, got {type(config).__name__}")
+        self.config = config
+        self.data_format = checks.one_of("data_format", data_format, tuple(AXES))
+        # XLA has no fast depthwise convolution, so jit_compile="auto" is to leave it off
+        self.supports_jit = keras.backend.backend() != "tensorflow"
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | os.PathLike[str],
+        *,
+        config: ConvNextConfig | None = None,
+        dtype: Any = None,
+        data_format: str = "channels_first",
+        ignore_mismatched_sizes: bool = False,
+        output_loading_info: bool = False,
+        **options: Any,
+    ) -> Any:
+        """Load a checkpoint of any dialect that this library reads.
+
+        Args:
+            source: a folder, a file (weights or shard index) or a Hugging Face id.
+            config: used instead of the checkpoint's own.
+            dtype: Keras dtype or dtype policy, such as "mixed_bfloat16"; default the global one.
+            data_format: "channels_first" or "channels_last", of pictures and returned maps.
+            ignore_mismatched_sizes: give fresh weights to what has another shape than in the file,
+                such as a classifier for another `num_labels`.
+            output_loading_info: return `(model, info)`, where `info` lists `missing_keys`,
+                `unexpected_keys` and `mismatched_keys`.
+            options: `revision`, `cache_dir`, `local_files_only`, `token`, `subfolder`,
+                `force_download`, and any field of the config, to override it.
+
+        Raises:
+            NotFoundError (an OSError): there is no such checkpoint.
+            PortError (a ValueError): it is damaged, no ConvNeXt, or does not fit the config.
+        """
+        place, overrides = Source.split(source, options)
+        checkpoint = store.load(place, mapped=True)
+        config = (config or checkpoint.config).replace(**overrides)
+        plan = loading.plan(
+            config,
+            checkpoint.tensors,
+            head=cls.has_head,
+            ignore_mismatched_sizes=ignore_mismatched_sizes,
+        )
+        model = cls(config, data_format=data_format, dtype=dtype)
+        variables = model._variables()
+        for name in plan.loaded:
+            variable, row = variables[name]
+            variable.assign(checkpoint.tensors[name].laid_out(row.axes).array("float32"))
+        info = {
+            "missing_keys": plan.missing,
+            "unexpected_keys": plan.unexpected,
+            "mismatched_keys": plan.mismatched,
+            "error_msgs": [],
+        }
+        return (model, info) if output_loading_info else model
+
+    def save_pretrained(
+        self, save_directory: str | os.PathLike[str], *, max_shard_size: int | str = "5GB"
+    ) -> None:
+        """Write config.json and model.safetensors, which convnext.pt and transformers read too.
+
+        Args:
+            save_directory: a folder, made where it is missing; files of its names are replaced.
+            max_shard_size: bytes, or such as "200MB"; larger weights are written in shards.
+        """
+        tensors = {
+            name: _of(variable).restored(row.axes)
+            for name, (variable, row) in self._variables().items()
+        }
+        name = type(self).__name__.removeprefix("TF")
+        config = self.config.replace(architectures=(name,), dtype=self.variable_dtype)
+        store.save_folder(save_directory, config, tensors, max_shard_size=max_shard_size)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "config": self.config.to_dict(),
+            "data_format": self.data_format,
+            "name": self.name,
+            "trainable": self.trainable,
+            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
+        del custom_objects
+        fields = {**config, "dtype": keras.dtype_policies.get(config["dtype"])}
+        return cls(ConvNextConfig.from_dict(fields.pop("config")), **fields)
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        if y is None and getattr(y_pred, "loss", None) is not None:
+            return y_pred.loss  # the batch was a dict with labels
+        return super().compute_loss(x, y, _scores(y_pred), sample_weight, training)
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        return super().compute_metrics(x, y, _scores(y_pred), sample_weight)
+
+    def export(
+        self, filepath: str | os.PathLike[str], format: str = "tf_saved_model", **kwargs: Any
+    ) -> None:
+        """Write for serving; a SavedModel takes pictures of any size and returns a dict.
+
+        Args:
+            filepath: folder of the SavedModel, or the file of another format.
+            format: "tf_saved_model", or one of Keras' other formats.
+            kwargs: as `keras.Model.export` takes them.
+        """
+        if format != "tf_saved_model" or keras.backend.backend() != "tensorflow":
+            super().export(filepath, format=format, **kwargs)
+            return
+        from convnext.tf.saved_model import export_saved_model
+
+        export_saved_model(self, filepath, **kwargs)
+
+    def _variables(self) -> dict[str, tuple[Any, Spelled]]:
+        """Canonical name -> the variable at that path, and its layout."""
+        base = getattr(self, self.base_model_prefix) if self.has_head else self
+        rows = spell(KERAS, self.config, head=self.has_head, word="")
+        found = {}
+        for path, row in rows.items():
+            owner = self if path.startswith(KERAS.rows["head"] + ".") else base
+            found[row.canonical] = (_walk(owner, path), row)
+        return found
+
+
+def _walk(owner: Any, path: str) -> Any:
+    for part in path.split("."):
+        owner = owner[int(part)] if part.isdigit() else getattr(owner, part)
+    return owner
+
+
+def _scores(y_pred: Any) -> Any:
+    """What losses and metrics see: the logits, or the pooled vector of a model without a head."""
+    return getattr(y_pred, "logits", getattr(y_pred, "pooler_output", y_pred))
+
+
+def _of(variable: Any) -> Tensor:
+    """A variable as a file holds it."""
+    dtype = keras.backend.standardize_dtype(variable.dtype)
+
+    def read() -> np.ndarray:
+        array = ops.convert_to_numpy(variable.value)
+        return array.view(np.uint16) if dtype == "bfloat16" else array
+
+    return Tensor(tuple(variable.shape), dtype, read)
