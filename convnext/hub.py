@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,8 @@ class Source:
         """The source that `options` describe, and the options that are not about fetching."""
         known = {field.name for field in fields(cls)} - {"name"}
         rest = {key: value for key, value in options.items() if key not in known}
-        return cls(name, **{key: options[key] for key in options.keys() & known}), rest
+        place = name if isinstance(name, cls) else cls(name)
+        return replace(place, **{key: options[key] for key in options.keys() & known}), rest
 
     @property
     def path(self) -> Path:

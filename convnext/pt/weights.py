@@ -34,7 +34,7 @@ class PreTrainedModel(nn.Module):
     @classmethod
     def from_pretrained(
         cls,
-        source: str | os.PathLike[str],
+        source: str | os.PathLike[str] | Source,
         *,
         config: ConvNextConfig | None = None,
         dtype: torch.dtype | str = torch.float32,
@@ -106,10 +106,7 @@ class PreTrainedModel(nn.Module):
             return
         state = self.state_dict() if state_dict is None else state_dict
         tensors = {name: to_tensor(state[own]) for name, own in self._own_names().items()}
-        config = self.config.replace(
-            architectures=(type(self).__name__,), dtype=str(self.dtype).removeprefix("torch.")
-        )
-        store.save_folder(save_directory, config, tensors, max_shard_size=max_shard_size)
+        store.save_folder(save_directory, self.config, tensors, max_shard_size=max_shard_size)
 
     def gradient_checkpointing_enable(
         self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None

@@ -12,8 +12,8 @@ from convnext.config import ConvNextConfig
 from convnext.dialects import DIALECTS, Dialect
 from convnext.hub import NotFoundError, Source
 from convnext.jsonfile import read_json
-from convnext.porter import PortError, Tensors, from_canonical, to_canonical
-from convnext.recognise import Recognised, recognise
+from convnext.porter import HEAD, PortError, Tensors, from_canonical, to_canonical
+from convnext.recognition import Recognised, recognise
 from convnext.store import atomic, hdf5_file, pickle_file, safetensors_file, shards
 from convnext.tensors import Tensor
 
@@ -23,6 +23,9 @@ CONTAINERS: dict[str, ModuleType] = {
     ".bin": pickle_file,
     ".pth": pickle_file,
 }
+
+# What config.json names as the class of a checkpoint: without a head, and with one.
+ARCHITECTURES = ("ConvNextModel", "ConvNextForImageClassification")
 
 # Where a folder keeps its weights, the first to be taken. Only the last two need torch.
 WEIGHTS = ("model.safetensors", "tf_model.h5", "pytorch_model.bin", "model.pth")
@@ -49,11 +52,16 @@ def load(source: Source, *, mapped: bool = False) -> Checkpoint:
     """
     path = weights_path(source)
     tensors = read_tensors(path, source, mapped=mapped)
-    found = recognise(tensors)
+    try:
+        found = recognise(tensors)
+        canonical = to_canonical(
+            tensors, found.dialect, found.config, head=found.head, word=found.word
+        )
+    except PortError as error:
+        raise PortError(f"{path}: {error}") from None
     config = _written_config(source)
     if config is not None:
         _fits(config, found, path)
-    canonical = to_canonical(tensors, found.dialect, found.config, head=found.head, word=found.word)
     return Checkpoint(config or found.config, canonical, found.dialect, path, config is not None)
 
 
@@ -89,18 +97,34 @@ def save_folder(
 
     Every file is complete on disk before the first takes its place.
     """
-    dialect = DIALECTS["huggingface"]
     target = Path(folder)
     if target.is_file():
         raise NotFoundError(f"{target} is a file; give a folder to save into")
     with atomic.into_folder(target, stale=shards.is_weights) as scratch:
+        write_folder(scratch, config, tensors, DIALECTS["huggingface"], max_shard_size)
+
+
+def write_folder(
+    folder: Path,
+    config: ConvNextConfig,
+    tensors: Tensors,
+    dialect: Dialect,
+    max_shard_size: int | str = "5GB",
+) -> None:
+    """Write config.json and the weights in a dialect; only safetensors are ever split."""
+    path = folder / dialect.file
+    if path.suffix == ".safetensors":
         written = from_canonical(tensors, dialect, config)
-        shards.write(scratch / dialect.file, written, dialect.metadata, max_shard_size)
-        config.save_pretrained(scratch)
+        shards.write(path, written, dialect.metadata, max_shard_size)
+    else:
+        write_file(path, config, tensors, dialect)
+    dtype = next(iter(tensors.values())).dtype
+    name = ARCHITECTURES[HEAD in tensors]
+    config.replace(dtype=dtype, architectures=(name,)).save_pretrained(folder)
 
 
-def write_file(path: Path, tensors: Tensors, dialect: Dialect, config: ConvNextConfig) -> None:
-    """Write one file in a dialect, tensor by tensor."""
+def write_file(path: Path, config: ConvNextConfig, tensors: Tensors, dialect: Dialect) -> None:
+    """Write the weights in one file of a dialect, tensor by tensor."""
     container = CONTAINERS[path.suffix]
     container.write(path, from_canonical(tensors, dialect, config), dialect.metadata)
 

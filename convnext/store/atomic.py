@@ -17,7 +17,7 @@ def new_path(target: Path, *, overwrite: bool) -> Iterator[Path]:
     Raises FileExistsError where `target` is a file or a folder with content, unless `overwrite`.
     """
     if not overwrite and (target.is_file() or (target.is_dir() and any(target.iterdir()))):
-        raise FileExistsError(f"{target} exists already; overwrite it explicitly or name another")
+        raise FileExistsError(f"{target} exists already; name another, or give --overwrite")
     target.parent.mkdir(parents=True, exist_ok=True)
     with _scratch(target.parent, target.name) as scratch:
         built = scratch / target.name

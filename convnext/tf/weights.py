@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import keras
@@ -38,7 +39,7 @@ class PreTrainedModel(keras.Model):
     @classmethod
     def from_pretrained(
         cls,
-        source: str | os.PathLike[str],
+        source: str | os.PathLike[str] | Source,
         *,
         config: ConvNextConfig | None = None,
         dtype: Any = None,
@@ -100,9 +101,7 @@ class PreTrainedModel(keras.Model):
             name: _of(variable).restored(row.axes)
             for name, (variable, row) in self._variables().items()
         }
-        name = type(self).__name__.removeprefix("TF")
-        config = self.config.replace(architectures=(name,), dtype=self.variable_dtype)
-        store.save_folder(save_directory, config, tensors, max_shard_size=max_shard_size)
+        store.save_folder(save_directory, self.config, tensors, max_shard_size=max_shard_size)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -132,6 +131,8 @@ class PreTrainedModel(keras.Model):
         return super().compute_loss(x, y, _scores(y_pred), sample_weight, training)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        if y is None and isinstance(x, Mapping):
+            y = x.get("labels")
         return super().compute_metrics(x, y, _scores(y_pred), sample_weight)
 
     def export(

@@ -1,0 +1,53 @@
+"""BatchFeature: what an extractor returns, in the arrays of whichever framework was asked for."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+
+# return_tensors -> the module it needs
+FRAMEWORKS = {"np": "numpy", "pt": "torch", "tf": "tensorflow"}
+
+
+class BatchFeature(dict[str, Any]):
+    """The inputs of a model by name: `inputs.pixel_values`, and `model(**inputs)` works."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"BatchFeature has no {name}, only {', '.join(self)}") from None
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        """Move torch tensors in place: a device, a dtype or both, as `torch.Tensor.to` takes them.
+
+        Raises:
+            TypeError: the values are no torch tensors.
+        """
+        for name, value in self.items():
+            if not hasattr(value, "to"):
+                raise TypeError(
+                    f"{name} is a {type(value).__name__}; only torch tensors move, "
+                    "ask for them with return_tensors='pt'"
+                )
+        self.update({name: value.to(*args, **kwargs) for name, value in self.items()})
+        return self
+
+
+def as_tensor(array: np.ndarray, framework: str) -> Any:
+    """The array as "np", "pt" or "tf" has it. Raises ImportError naming the extra to install."""
+    if framework == "np":
+        return array
+    try:
+        if framework == "pt":
+            import torch
+
+            return torch.from_numpy(array)
+        import tensorflow as tf
+    except ImportError as error:
+        raise ImportError(
+            f"return_tensors={framework!r} needs {FRAMEWORKS[framework]}: "
+            f"pip install 'convnext[{framework}]'"
+        ) from error
+    return tf.convert_to_tensor(array)

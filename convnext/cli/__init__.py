@@ -1,0 +1,126 @@
+"""The command `convnext`: its options, and one line for whatever goes wrong."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from convnext.conversion import WRITTEN
+from convnext.running import FRAMEWORKS
+from convnext.tensors import FLOATS
+from convnext.verification import TOLERANCE
+from convnext.version import __version__
+
+FAILED = 1  # a check did not pass
+REFUSED = 2  # an error, or wrong usage
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    arguments = parser().parse_args(argv)
+    command = import_module(f"convnext.cli.{arguments.command}")
+    try:
+        return command.run(arguments)
+    except (OSError, ValueError, TypeError, ImportError) as error:
+        print(f"convnext {arguments.command}: {error}", file=sys.stderr)
+        return REFUSED
+    except KeyboardInterrupt:
+        print(f"convnext {arguments.command}: interrupted", file=sys.stderr)
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every command and option."""
+    top = argparse.ArgumentParser(
+        prog="convnext",
+        description="ConvNeXt checkpoints: look at them, convert them between dialects, prove that "
+        "two compute the same, and classify pictures.",
+        epilog="A checkpoint is a folder, a file, or a Hugging Face id such as "
+        "facebook/convnext-tiny-224.",
+    )
+    top.add_argument("--version", action="version", version=f"convnext {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _inspect(commands.add_parser("inspect", help="dialect, network, types and problems"))
+    _convert(commands.add_parser("convert", help="write it in another dialect"))
+    _verify(commands.add_parser("verify", help="run two on pictures and compare every map"))
+    _classify(commands.add_parser("classify", help="label pictures"))
+    return top
+
+
+def _inspect(command: argparse.ArgumentParser) -> None:
+    command.description = "Say what a checkpoint holds. Exit status 1 if it has problems."
+    command.add_argument("path", metavar="PATH", help="folder, file or Hugging Face id")
+    command.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _convert(command: argparse.ArgumentParser) -> None:
+    command.description = (
+        "Write a checkpoint in another dialect. The destination appears whole or not at all."
+    )
+    command.add_argument("source", metavar="SRC", help="folder, file or Hugging Face id")
+    command.add_argument(
+        "destination",
+        metavar="DST",
+        help="one file if it ends in a suffix of the dialect, else a folder with weights, config "
+        "and preprocessing",
+    )
+    command.add_argument(
+        "--to", required=True, choices=WRITTEN, metavar="DIALECT", help=_one(WRITTEN)
+    )
+    command.add_argument(
+        "--dtype", choices=FLOATS, metavar="TYPE", help=_one(FLOATS) + "; default as in SRC"
+    )
+    command.add_argument("--overwrite", action="store_true", help="replace what is at DST")
+    command.add_argument("--exact", action="store_true", help="refuse to change the final epsilon")
+    command.add_argument(
+        "--verify", action="store_true", help="then compare DST to SRC on pictures"
+    )
+    _fields(command)
+
+
+def _verify(command: argparse.ArgumentParser) -> None:
+    command.description = (
+        "Run two checkpoints, each in its dialect's own framework, and show where they differ. "
+        "Exit status 1 if a difference is beyond the tolerance."
+    )
+    command.add_argument("first", metavar="A", help="folder, file or Hugging Face id")
+    command.add_argument("second", metavar="B", help="the same")
+    command.add_argument("--images", metavar="DIR", help="pictures to use; default the bundled two")
+    command.add_argument(
+        "--tolerance",
+        type=float,
+        default=TOLERANCE,
+        metavar="X",
+        help="greatest difference, relative to each map's greatest value; default %(default)g",
+    )
+
+
+def _classify(command: argparse.ArgumentParser) -> None:
+    command.description = "Label pictures with their likeliest classes."
+    command.add_argument("pictures", nargs="+", metavar="PICTURE", help="picture files")
+    command.add_argument("--model", metavar="PATH", help="checkpoint; default the bundled one")
+    command.add_argument(
+        "--framework", choices=tuple(FRAMEWORKS), help="default: what is installed"
+    )
+    command.add_argument(
+        "--top-k", type=int, default=3, metavar="N", help="classes to show; default 3"
+    )
+    command.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _fields(command: argparse.ArgumentParser) -> None:
+    """What a file of weights alone does not tell."""
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="a field of the config that SRC does not tell or tells wrongly, such as "
+        "layer_norm_eps=1e-5; may be repeated",
+    )
+
+
+def _one(names: Sequence[str]) -> str:
+    return f"one of {', '.join(names)}"

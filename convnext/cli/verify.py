@@ -1,0 +1,59 @@
+"""convnext verify: run two checkpoints on pictures and compare every map."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from convnext.bundled import PICTURES
+from convnext.cli import FAILED, show
+from convnext.cli.quiet import quiet_stderr
+from convnext.verification import TOLERANCE, verify
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    images = _pictures(Path(arguments.images)) if arguments.images else PICTURES
+    return compare(arguments.first, arguments.second, images, tolerance=arguments.tolerance)
+
+
+def compare(
+    first: str | os.PathLike[str],
+    second: str | os.PathLike[str],
+    images: Sequence[Path],
+    *,
+    tolerance: float = TOLERANCE,
+) -> int:
+    """Print the comparison; 0 if it passed."""
+    with quiet_stderr():
+        result = verify(first, second, images, tolerance=tolerance)
+    for letter, runner, path in zip(
+        "AB", (result.first, result.second), (first, second), strict=True
+    ):
+        show.console.print(
+            f"{letter}: {path} ({runner.dialect}, run by convnext.{runner.framework})"
+        )
+    show.table(
+        ["map", "shape", "difference", "relative", ""],
+        (
+            [d.name, "x".join(map(str, d.shape)), f"{d.absolute:.2e}", f"{d.relative:.2e}",
+             "ok" if d.relative <= tolerance else "beyond"]
+            for d in result.differences
+        ),
+        numbers=3,
+    )  # fmt: skip
+    if any(d.name == "logits" for d in result.differences):
+        show.console.print(f"same class first: {result.agreeing} of {result.pictures} pictures")
+    verdict = "the same function" if result.passed else "not the same function"
+    show.console.print(f"{verdict}, to a relative {tolerance:g}")
+    return 0 if result.passed else FAILED
+
+
+def _pictures(folder: Path) -> list[Path]:
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not found:
+        raise FileNotFoundError(f"{folder}: no pictures there ({', '.join(SUFFIXES)})")
+    return found

@@ -1,0 +1,86 @@
+"""From a decoded picture to pixel_values: resize and crop in 8 bits, then one table per channel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from convnext.imagefiles import afford
+
+# From this size on a picture is stretched to the square whole, as the paper evaluates at 384.
+WARP_FROM = 384
+
+
+class Fitted(NamedTuple):
+    """A picture of its final size, not yet rescaled or normalised."""
+
+    planes: list[np.ndarray]  # one (H, W) uint8 per channel
+    fractions: bool  # see convnext.pictures.Picture
+
+
+def resize(image: Image.Image, side: int, crop_pct: float, resample: int) -> Image.Image:
+    """A square of `side` pixels: the centre of the resized picture, or from 384 on all of it.
+
+    Raises:
+        ValueError: the picture is so long and thin that resizing it would take too much memory.
+    """
+    width, height = image.size
+    if side >= WARP_FROM:
+        return image.resize((side, side), resample)
+    short = int(side / crop_pct)
+    new_width = short if width <= height else int(short * width / height)
+    new_height = short if height < width else int(short * height / width)
+    afford((new_width, new_height), 4)
+    left, top = (new_width - side) // 2, (new_height - side) // 2
+    resized = image.resize((new_width, new_height), resample)
+    return resized.crop((left, top, left + side, top + side))  # black where it is too small
+
+
+def planes(bands: Sequence[Image.Image], channels: int) -> list[np.ndarray]:
+    """One (H, W) array per channel; a single grey band stands for every channel."""
+    found = [
+        plane for band in bands for plane in np.atleast_3d(np.asarray(band)).transpose(2, 0, 1)
+    ]
+    return found * channels if len(found) == 1 else found
+
+
+def table(channels: int, factor: float | None, moments: Any) -> np.ndarray:
+    """(channels, 256): what each byte becomes, with the bits of transformers 4.57.
+
+    Args:
+        channels: rows of the table.
+        factor: of the rescaling, a float64 product cut to float32; None leaves bytes.
+        moments: (mean, std), each one number per channel, in float32; None leaves them out.
+    """
+    values: Any = np.arange(256, dtype=np.uint8)[None].repeat(channels, axis=0)
+    if factor is not None:
+        values = (values * np.float64(factor)).astype(np.float32)
+    if moments is not None:
+        mean, std = (np.array(numbers, np.float32)[:, None] for numbers in moments)
+        values = (values.astype(np.float32) - mean) / std
+    return values
+
+
+def look_up(pictures: Sequence[Fitted], tables: Mapping[bool, np.ndarray]) -> np.ndarray:
+    """(N, C, H, W): every byte's value in the table for its channel and kind of picture.
+
+    Raises:
+        ValueError: the pictures have different sizes.
+    """
+    shapes = sorted({picture.planes[0].shape for picture in pictures})
+    if len(shapes) > 1:
+        raise ValueError(
+            f"pictures of sizes {', '.join(f'{h}x{w}' for h, w in shapes)} make no batch; "
+            "leave do_resize on, or take a list with return_tensors=None"
+        )
+    used = {picture.fractions for picture in pictures}
+    dtype = np.result_type(*(tables[flag] for flag in used))
+    batch = np.empty((len(pictures), len(pictures[0].planes), *shapes[0]), dtype)
+    for picture, target in zip(pictures, batch, strict=True):
+        rows = tables[picture.fractions].astype(dtype)
+        for row, plane, channel in zip(rows, picture.planes, target, strict=True):
+            np.take(row, plane, out=channel, mode="clip")  # mode "raise" would buffer
+    return batch

@@ -1,0 +1,77 @@
+"""Run a checkpoint in either framework: numpy pictures in, every map out as numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+
+import numpy as np
+
+from convnext import checks, store
+from convnext.config import ConvNextConfig
+from convnext.features import ConvNextFeatureExtractor
+from convnext.hub import Source
+from convnext.porter import HEAD
+
+# framework -> the module that must be installed
+FRAMEWORKS = {"pt": "torch", "tf": "keras"}
+
+Maps = Mapping[str, np.ndarray]  # "stem", "stage1", ..., "pooled" and, with a head, "logits"
+
+
+@dataclass(frozen=True)
+class Runner:
+    """A loaded checkpoint.
+
+    Args:
+        framework: "pt" or "tf".
+        dialect: what the checkpoint was written in.
+        config: of the network.
+        features: the checkpoint's preprocessing, or the default.
+        run: pixel_values (N, C, H, W) float32 -> every map, the pooled vector and the logits.
+    """
+
+    framework: str
+    dialect: str
+    config: ConvNextConfig
+    features: ConvNextFeatureExtractor
+    run: Callable[[np.ndarray], Maps]
+
+
+def installed() -> list[str]:
+    """The frameworks that can be imported here, PyTorch first."""
+    return [framework for framework, module in FRAMEWORKS.items() if find_spec(module)]
+
+
+def open_runner(source: Source, framework: str | None = None) -> Runner:
+    """Load a checkpoint, in its dialect's own framework unless told otherwise.
+
+    Raises:
+        ImportError: the framework is not installed; it says how to get it.
+        NotFoundError, PortError: there is no checkpoint that can be read.
+    """
+    checkpoint = store.load(source, mapped=True)
+    name = framework or checkpoint.dialect.framework
+    module = import_module(f"convnext.{checks.one_of('framework', name, tuple(FRAMEWORKS))}.runner")
+    found = source.find([ConvNextFeatureExtractor.FILE])
+    return Runner(
+        framework=name,
+        dialect=checkpoint.dialect.name,
+        config=checkpoint.config,
+        features=ConvNextFeatureExtractor.from_json_file(found)
+        if found
+        else ConvNextFeatureExtractor(),
+        run=module.runner(source, head=HEAD in checkpoint.tensors),
+    )
+
+
+def named_maps(
+    config: ConvNextConfig,
+    maps: tuple[np.ndarray, ...],
+    pooled: np.ndarray,
+    logits: np.ndarray | None,
+) -> Maps:
+    named = dict(zip(config.stage_names, maps, strict=True)) | {"pooled": pooled}
+    return named if logits is None else named | {"logits": logits}
