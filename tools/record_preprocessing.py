@@ -1,0 +1,76 @@
+"""Write tests/reference/preprocessing*.json with transformers' PIL image processor.
+
+    python tools/record_preprocessing.py [folder with pictures]
+
+Needs transformers 4.57 with Pillow. The folder, where given, is recorded as hashes into
+preprocessing_samples.json; the pictures themselves are not kept.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import PIL
+import transformers
+from PIL import Image, ImageOps
+from transformers.models.convnext.image_processing_convnext import ConvNextImageProcessor
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+import synthetic  # noqa: E402  # found on the path set just above
+
+RELEASES = {
+    "transformers": transformers.__version__,
+    "pillow": PIL.__version__,
+    "numpy": np.__version__,
+}
+
+
+def process(form: str, array: np.ndarray, layout: str, **settings) -> str:
+    processor = ConvNextImageProcessor.from_dict(synthetic.FORMS[form])
+    result = processor(array, input_data_format=layout, return_tensors="np", **settings)
+    return synthetic.digest(result["pixel_values"])
+
+
+def forms() -> dict[str, dict[str, str]]:
+    return {
+        form: {name: process(form, *synthetic.given(name, "bytes")) for name in synthetic.PICTURES}
+        for form in synthetic.FORMS
+    }
+
+
+def variations() -> dict[str, dict[str, str]]:
+    return {
+        variation: {
+            name: process("224-B", *synthetic.given(name, how), **settings)
+            for name in synthetic.VARIED
+        }
+        for variation, (how, settings) in synthetic.VARIATIONS.items()
+    }
+
+
+def samples(folder: Path) -> dict[str, dict[str, str]]:
+    """RGB pictures as Pillow opens them, EXIF orientation applied."""
+    names = sorted(path.name for path in folder.iterdir() if path.suffix == ".JPEG")
+    arrays = {}
+    for name in names:
+        with Image.open(folder / name) as image:
+            upright = ImageOps.exif_transpose(image)
+            arrays[name] = np.asarray(upright.convert("RGB"))
+    return {
+        form: {name: process(form, array, "channels_last") for name, array in arrays.items()}
+        for form in synthetic.FORMS
+    }
+
+
+def write(name: str, **content) -> None:
+    path = ROOT / "tests" / "reference" / name
+    path.write_text(json.dumps({"releases": RELEASES, **content}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    write("preprocessing.json", forms=forms(), variations=variations())
+    for given_folder in sys.argv[1:]:
+        write("preprocessing_samples.json", forms=samples(Path(given_folder)))
