@@ -135,6 +135,8 @@ def _bands(image: Image.Image, channels: int) -> tuple[tuple[Image.Image, ...], 
         image, fractions = _to_8_bits(image)
     elif image.has_transparency_data:
         image = _on_white(image)
+    if image.mode == "LAB":  # from which Pillow knows no direct way to grey
+        image = image.convert("RGB")
     mode = "L" if channels == 1 or image.mode in ("1", "L") else "RGB"
     if image.mode != mode:
         afford(image.size, 8)

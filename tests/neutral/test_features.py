@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import PIL
 import pytest
-import synthetic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -18,6 +17,7 @@ from PIL import Image
 from convnext import pixels
 from convnext.features import ConvNextFeatureExtractor, ConvNextImageProcessor
 from convnext.pictures import PictureError
+from tests import synthetic
 
 REFERENCE = json.loads(
     (Path(__file__).parents[1] / "reference" / "preprocessing.json").read_text(encoding="utf-8")
