@@ -41,7 +41,6 @@ ACTIVATIONS = (
     "silu",
     "swish",
     "mish",
-    "selu",
     "tanh",
     "sigmoid",
     "linear",

@@ -37,7 +37,6 @@ ACTIVATIONS = {
     "silu": F.silu,
     "swish": F.silu,
     "mish": F.mish,
-    "selu": F.selu,
     "tanh": torch.tanh,
     "sigmoid": torch.sigmoid,
     "linear": lambda x: x,

@@ -48,7 +48,6 @@ ACTIVATIONS = {
     "silu": ops.silu,
     "swish": ops.silu,
     "mish": lambda x: x * ops.tanh(ops.softplus(x)),
-    "selu": ops.selu,
     "tanh": ops.tanh,
     "sigmoid": ops.sigmoid,
     "linear": lambda x: x,

@@ -79,7 +79,7 @@ class PreTrainedModel(keras.Model):
         variables = model._variables()
         for name in plan.loaded:
             variable, row = variables[name]
-            variable.assign(checkpoint.tensors[name].laid_out(row.axes).array("float32"))
+            variable.assign(_value(checkpoint.tensors[name].laid_out(row.axes), variable))
         info = {
             "missing_keys": plan.missing,
             "unexpected_keys": plan.unexpected,
@@ -169,6 +169,12 @@ def _walk(owner: Any, path: str) -> Any:
     return owner
 
 
+def _value(tensor: Tensor, variable: Any) -> np.ndarray:
+    """What to assign: numpy has no bfloat16, so a variable of it rounds float32 itself."""
+    dtype = keras.backend.standardize_dtype(variable.dtype)
+    return tensor.array("float32" if dtype == "bfloat16" else dtype)
+
+
 def _scores(y_pred: Any) -> Any:
     """What losses and metrics see: the logits, or the pooled vector of a model without a head."""
     return getattr(y_pred, "logits", getattr(y_pred, "pooler_output", y_pred))
@@ -179,7 +185,7 @@ def _of(variable: Any) -> Tensor:
     dtype = keras.backend.standardize_dtype(variable.dtype)
 
     def read() -> np.ndarray:
-        array = ops.convert_to_numpy(variable.value)
+        array = variable.numpy()
         return array.view(np.uint16) if dtype == "bfloat16" else array
 
     return Tensor(tuple(variable.shape), dtype, read)
