@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from convnext.params import LEAVES, SLOTS
-
-Axes = tuple[int | str, ...]
+from convnext.tensors import Axes
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class Source:
 
     name: str | os.PathLike[str]
     revision: str | None = None
-    cache_dir: str | os.PathLike[str] | None = None
+    cache_dir: str | Path | None = None
     local_files_only: bool = False
     token: str | bool | None = None
     subfolder: str = ""

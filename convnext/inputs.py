@@ -25,7 +25,7 @@ def shape_problem(
         hint = f"; these look like {AXES[other]}, transpose them" if swapped else ""
         return f"pixel_values must be {axes} with {config.num_channels} channels, got {shape}{hint}"
     least = config.smallest_image
-    if any(size[side] is not None and size[side] < least for side in "HW"):
+    if any(length is not None and length < least for length in (size["H"], size["W"])):
         return (
             f"pixel_values must be at least {least} x {least} pixels (patch_size x 2^(num_stages "
             f"- 1)), got {size['H']} x {size['W']}; enlarge them"

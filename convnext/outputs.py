@@ -15,12 +15,15 @@ class ConvNextModelOutput(NamedTuple):
 
 
 class ConvNextClassifierOutput(NamedTuple):
-    """Logits, of a call without labels; `loss` is None."""
+    """Logits, of a call without labels."""
 
     logits: Any  # (N, num_labels), before softmax
     hidden_states: tuple[Any, ...] = ()  # the stem's map, then each stage's: (N, C_i, H_i, W_i)
 
-    loss = None  # a class attribute, so that out[0] is the logits, as in transformers
+    @property
+    def loss(self) -> None:
+        """None, and no field of the tuple: out[0] is the logits, as in transformers."""
+        return None
 
 
 class ConvNextClassifierLossOutput(NamedTuple):

@@ -56,7 +56,7 @@ class Place(NamedTuple):
     slot: str
     stage: int
     block: int
-    index: int  # of the block, counted over all stages
+    number: int  # of the block, counted over all stages
 
     @property
     def kind(self) -> str:
@@ -81,21 +81,21 @@ def places(config: ConvNextConfig, *, head: bool) -> Iterator[Place]:
     """Every place of the network, in forward order (layer scale first in its block)."""
     yield Place("stem", 0, 0, 0)
     yield Place("stem_norm", 0, 0, 0)
-    index = 0
+    number = 0
     for stage, depth in enumerate(config.depths):
         if stage > 0:
-            yield Place("down_norm", stage, 0, index)
-            yield Place("down", stage, 0, index)
+            yield Place("down_norm", stage, 0, number)
+            yield Place("down", stage, 0, number)
         for block in range(depth):
             if config.has_layer_scale:
-                yield Place("scale", stage, block, index)
+                yield Place("scale", stage, block, number)
             for slot in ("dwconv", "norm", "expand", "project"):
-                yield Place(slot, stage, block, index)
-            index += 1
+                yield Place(slot, stage, block, number)
+            number += 1
     last = config.num_stages - 1
-    yield Place("final_norm", last, 0, index)
+    yield Place("final_norm", last, 0, number)
     if head and config.num_labels > 0:
-        yield Place("head", last, 0, index)
+        yield Place("head", last, 0, number)
 
 
 def parameters(config: ConvNextConfig, *, head: bool = True) -> Mapping[str, tuple[int, ...]]:

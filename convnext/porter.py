@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from convnext.config import ConvNextConfig
-from convnext.dialects import DIALECTS, Axes, Dialect
+from convnext.dialects import DIALECTS, Dialect
 from convnext.params import LEAVES, SLOTS, Place, places
-from convnext.tensors import FLOATS, Tensor
+from convnext.tensors import FLOATS, Axes, Tensor, laid_out_shape
 
 Tensors = Mapping[str, Tensor]
 HEAD = SLOTS["head"].module + LEAVES["head"][0]
@@ -37,7 +37,7 @@ def spell(dialect: Dialect, config: ConvNextConfig, *, head: bool, word: str) ->
         canonical = names(DIALECTS["huggingface"], place, "")
         for name, own, shape in zip(written, canonical, place.shapes(config), strict=True):
             layout = axes if name == written[0] else None  # a bias is a vector everywhere
-            spelled[name] = Spelled(own, _shape(shape, layout), layout)
+            spelled[name] = Spelled(own, laid_out_shape(shape, layout), layout)
     return spelled
 
 
@@ -132,10 +132,6 @@ def names(dialect: Dialect, place: Place, word: str) -> list[str]:
     s, b = place.stage, place.block
     module = row.format(**{"s": s, "b": b, "2s": 2 * s, "2s+1": 2 * s + 1, "m": word})
     return [module + leaf for leaf in dialect.leaves[place.kind]]
-
-
-def _shape(shape: tuple[int, ...], axes: Axes | None) -> tuple[int, ...]:
-    return shape if axes is None else tuple(1 if a == "1" else shape[int(a)] for a in axes)
 
 
 def _with_scale(tensors: Tensors, config: ConvNextConfig) -> dict[str, Tensor]:

@@ -6,13 +6,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-import numpy as np
-
 from convnext.config import ConvNextConfig
 from convnext.dialects import DIALECTS, Dialect
 from convnext.params import SLOTS, Place
 from convnext.porter import PortError, Tensors, disagreements, misfits, names, shapes_of, spell
-from convnext.tensors import Tensor
+from convnext.tensors import restored_shape
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -77,7 +75,7 @@ def _suggested(dialect: Dialect, word: str, shapes: Shapes) -> Recognised | None
         axes = dialect.axes.get(place.kind)
         if written is None or len(written) != len(axes or SLOTS[slot].weight):
             return None
-        return Tensor(written, "", np.empty).restored(axes).shape
+        return restored_shape(written, axes)
 
     depths: list[int] = []
     while shape("dwconv", len(depths), 0):

@@ -11,6 +11,9 @@ from convnext import checks
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 
+# Where each axis of an array comes from in another; "1" is a new axis of length one.
+Axes = Sequence[int | str]
+
 
 @dataclass(frozen=True)
 class Tensor:
@@ -34,27 +37,21 @@ class Tensor:
     def nbytes(self) -> int:
         return int(np.prod(self.shape)) * np.dtype(storage(self.dtype)).itemsize
 
-    def laid_out(self, axes: Sequence[int | str] | None) -> Tensor:
-        """Permuted so that axis i is this one's axis `axes[i]`; "1" is a new axis of length one."""
+    def laid_out(self, axes: Axes | None) -> Tensor:
+        """Permuted by `axes`; None changes nothing."""
         if axes is None:
             return self
-        kept = [axis for axis in axes if axis != "1"]
-        shape = tuple(1 if axis == "1" else self.shape[int(axis)] for axis in axes)
-        return replace(
-            self, shape=shape, read=lambda: self.read().transpose(kept).reshape(shape, order="C")
-        )
+        shape, kept = laid_out_shape(self.shape, axes), _kept(axes)
+        return replace(self, shape=shape, read=lambda: self.read().transpose(kept).reshape(shape))
 
-    def restored(self, axes: Sequence[int | str] | None) -> Tensor:
+    def restored(self, axes: Axes | None) -> Tensor:
         """The inverse of `laid_out`."""
         if axes is None:
             return self
-        kept = [int(axis) for axis in axes if axis != "1"]
-        squeezed = tuple(n for n, axis in zip(self.shape, axes, strict=True) if axis != "1")
-        back = np.argsort(kept)
+        shape, back = restored_shape(self.shape, axes), np.argsort(_kept(axes))
+        squeezed = [n for n, axis in zip(self.shape, axes, strict=True) if axis != "1"]
         return replace(
-            self,
-            shape=tuple(squeezed[i] for i in back),
-            read=lambda: self.read().reshape(squeezed).transpose(back),
+            self, shape=shape, read=lambda: self.read().reshape(squeezed).transpose(back)
         )
 
     def astype(self, dtype: str) -> Tensor:
@@ -67,6 +64,23 @@ class Tensor:
     def array(self, dtype: str) -> np.ndarray:
         """The values as a numpy array of `dtype`."""
         return self.astype(dtype).read()
+
+
+def laid_out_shape(shape: tuple[int, ...], axes: Axes | None) -> tuple[int, ...]:
+    """The shape of an array of `shape` once it is laid out by `axes`."""
+    return shape if axes is None else tuple(1 if a == "1" else shape[int(a)] for a in axes)
+
+
+def restored_shape(shape: tuple[int, ...], axes: Axes | None) -> tuple[int, ...]:
+    """The shape that `laid_out_shape` was given to return this one."""
+    if axes is None:
+        return shape
+    squeezed = [n for n, axis in zip(shape, axes, strict=True) if axis != "1"]
+    return tuple(squeezed[i] for i in np.argsort(_kept(axes)))
+
+
+def _kept(axes: Axes) -> list[int]:
+    return [int(axis) for axis in axes if axis != "1"]
 
 
 def storage(dtype: str) -> str:

@@ -43,7 +43,7 @@ ACTIVATIONS = {
 }
 
 
-def conv_nhwc(conv: nn.Conv2d, x: Tensor) -> Tensor:
+def conv_nhwc(conv: nn.Module, x: Tensor) -> Tensor:
     """Convolve a map (N, H, W, C); both permutations are views."""
     return conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 

@@ -146,7 +146,7 @@ class PreTrainedModel(nn.Module):
     def _set_checkpointing(self, options: dict[str, Any] | None) -> None:
         for module in self.modules():
             if hasattr(module, "checkpointing"):
-                module.checkpointing = options
+                module.checkpointing = options  # type: ignore[assignment]
 
     def _own_names(self) -> dict[str, str]:
         """Canonical name -> name in this model's state_dict()."""

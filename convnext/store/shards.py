@@ -39,7 +39,7 @@ def write(
     if len(parts) == 1:
         safetensors_file.write(path, tensors, metadata)
         return
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     for i, part in enumerate(parts, start=1):
         name = f"{path.stem}-{i:05}-of-{len(parts):05}{path.suffix}"
         safetensors_file.write(path.with_name(name), part, metadata)

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import keras
 import numpy as np
-from keras import ops
 
 from convnext import checks, store
 from convnext.config import ConvNextConfig

@@ -1,0 +1,46 @@
+# make help says what there is. Everything installs itself into a virtual environment first.
+
+PYTHON ?= python3
+ROOMS ?= neutral,pt,tf,parity,project
+BIN := .venv/bin
+INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+export TF_CPP_MIN_LOG_LEVEL := 3
+
+.PHONY: help demo test test-data test-jax check format clean
+
+help:  ## say what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+demo: .venv/ready  ## convert the bundled network, load it in both frameworks, classify pictures
+	$(BIN)/python tools/demo.py
+
+test: .venv/ready  ## every test but those that need data or JAX
+	CONVNEXT_ROOMS=$(ROOMS) $(BIN)/python -m pytest
+
+test-data: .venv/ready  ## tests on real pictures and checkpoints, in ../shared/data
+	CONVNEXT_ROOMS=data $(BIN)/python -m pytest
+
+test-jax: .venv-jax/ready  ## the Keras network on Keras' JAX backend, without TensorFlow
+	KERAS_BACKEND=jax CONVNEXT_ROOMS=jax .venv-jax/bin/python -m pytest
+
+check: .venv/ready  ## lint, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/ready  ## mend what ruff can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## remove what the other targets made
+	rm -rf .venv .venv-* build dist *.egg-info demo-output .pytest_cache .ruff_cache .mypy_cache
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python $(INSTALL) --editable '.[test]'
+	@touch $@
+
+.venv-jax/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-jax
+	.venv-jax/bin/python $(INSTALL) --editable '.[pt]' keras jax pytest
+	@touch $@
