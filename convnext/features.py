@@ -29,7 +29,8 @@ class ConvNextFeatureExtractor(JsonFile):
 
     Defaults are those of the published facebook/convnext-*-224 checkpoints. Below a size of 384
     the shorter side becomes `int(size / crop_pct)` and a square of `size` is cut from the centre;
-    from 384 on the picture is stretched to the square whole. Resizing happens in 8 bits.
+    from 384 on the picture is stretched to the square whole. All this happens in 8 bits: what is
+    given as floats becomes bytes first, also where nothing is resized.
 
     Args:
         do_resize: resize and crop; without it pictures of one size only make a batch.

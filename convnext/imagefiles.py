@@ -52,7 +52,8 @@ def _file(source: Any) -> Any:
     if isinstance(source, io.TextIOBase):
         raise ValueError("the file is open as text; open it with mode 'rb'")
     if hasattr(source, "read"):
-        return source if source.seekable() else io.BytesIO(source.read())
+        seekable = getattr(source, "seekable", bool)()
+        return source if seekable else io.BytesIO(source.read())
     if not isinstance(source, (str, os.PathLike)):
         raise ValueError(
             "expected a path, bytes, a file object, a PIL image or an array, got "

@@ -30,6 +30,7 @@ def resize(image: Image.Image, side: int, crop_pct: float, resample: int) -> Ima
     """
     width, height = image.size
     if side >= WARP_FROM:
+        afford((side, height), 4)  # what the pass across leaves behind
         return image.resize((side, side), resample)
     short = int(side / crop_pct)
     new_width = short if width <= height else int(short * width / height)

@@ -1,0 +1,46 @@
+"""What the tests of pictures share: a scene, and ways to read it back or to be refused."""
+
+import io
+import warnings
+
+import numpy as np
+from PIL import Image
+
+from convnext import pictures
+from convnext.pictures import PictureError
+
+
+def colours(width: int = 12, height: int = 8) -> np.ndarray:
+    """(H, W, 3) uint8, different in every pixel."""
+    y, x = np.mgrid[:height, :width]
+    return np.stack([x * 255 // width, y * 255 // height, (x + y) * 7 % 256], -1).astype(np.uint8)
+
+
+def only(source, channels=3, input_data_format=None) -> np.ndarray:
+    """The one picture in `source`, as (H, W, 3) or as (H, W, C)."""
+    (picture,) = pictures.read(source, channels, input_data_format)
+    array = np.concatenate([np.atleast_3d(np.asarray(band)) for band in picture.bands], -1)
+    return array.repeat(3, -1) if array.shape[-1] == 1 and channels == 3 else array
+
+
+def attempt(call) -> PictureError | None:
+    """The error, if it is ours; nothing else may come out, no warning either."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            call()
+        except PictureError as error:
+            return error
+    return None
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def reason(source, channels=3, input_data_format=None) -> str:
+    error = attempt(lambda: list(pictures.read(source, channels, input_data_format)))
+    assert error is not None
+    return str(error)
