@@ -13,7 +13,7 @@ from PIL import Image
 MEMORY_LIMIT = 900_000_000  # bytes
 
 # Bytes per pixel that a decoder takes at its peak, measured with Pillow 13.0; all others take 4.
-_DECODER_BYTES = {"JPEG": 8, "MPO": 8, "WEBP": 16, "AVIF": 16, "JPEG2000": 20}
+_DECODER_BYTES = {"JPEG": 8, "MPO": 8, "WEBP": 20, "AVIF": 16, "JPEG2000": 20}
 
 _ORIENTATION = 0x0112  # the EXIF tag; its values:
 _UPRIGHT = {

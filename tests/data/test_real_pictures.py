@@ -101,6 +101,7 @@ def test_the_whole_zoo_stays_below_a_gigabyte_and_says_nothing(zoo):
 import resource, sys
 from pathlib import Path
 from convnext.features import ConvNextFeatureExtractor
+from convnext.pictures import PictureError
 extract, refused = ConvNextFeatureExtractor(), 0
 for path in sorted(Path(sys.argv[1]).rglob("*.*")):
     try:
@@ -111,7 +112,7 @@ print(refused, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code, str(zoo)],
-        capture_output=True, text=True, check=True, timeout=120,
+        capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.stderr == ""
     refused, megabytes = map(int, done.stdout.split())
