@@ -20,18 +20,19 @@ def _config(**fields) -> ConvNextConfig:
     return ConvNextConfig(**small | fields)
 
 
+FOUR = {"depths": (1, 2, 3, 1), "hidden_sizes": (8, 12, 16, 20)}
 CONFIGS = {
-    "four stages": _config(depths=(1, 2, 3, 1), hidden_sizes=(8, 12, 16, 20)),
+    "four stages": _config(**FOUR),
     "two stages": _config(),
     "five stages": _config(depths=(1, 1, 2, 1, 1), hidden_sizes=(4, 6, 8, 10, 12)),
     "one channel": _config(num_channels=1),
-    "five channels": _config(num_channels=5),
-    "no layer scale": _config(layer_scale_init_value=0.0),
+    "five channels": _config(num_channels=5, **FOUR),
+    "no layer scale": _config(layer_scale_init_value=0.0, **FOUR),
     "patch 2": _config(patch_size=2, depths=(2, 1, 1), hidden_sizes=(6, 8, 10)),
     "patch 8": _config(patch_size=8),
     "equal widths": _config(depths=(1, 1, 1), hidden_sizes=(8, 8, 8)),
     "tiny final epsilon": _config(layer_norm_eps=1e-12, num_labels=3),
-    "no classes": _config(num_labels=0),
+    "no classes": _config(num_labels=0, **FOUR),
 }
 
 
