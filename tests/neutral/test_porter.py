@@ -1,0 +1,204 @@
+"""Dialects: every ordered pair keeps every bit, every network is recognised, nothing is guessed."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from convnext import ConvNextConfig, PortError
+from convnext.dialects import DIALECTS, KERAS
+from convnext.params import SLOTS, parameters
+from convnext.porter import HEAD, adapt, from_canonical, misfits, to_canonical
+from convnext.recognition import recognise
+from convnext.tensors import Tensor
+from tests import loud
+
+WRITTEN = [dialect for dialect in DIALECTS.values() if dialect.file]
+PAIRS = list(itertools.permutations(WRITTEN, 2))
+
+# depths, widths, channels, labels (0: no head), layer scale, patch
+NETWORKS = [
+    ((1, 1, 1, 1), (4, 6, 8, 10), 3, 5, True, 4),
+    ((2, 1, 3, 2), (4, 4, 4, 4), 3, 2, True, 4),
+    ((1, 12, 2, 1), (3, 5, 7, 9), 1, 1, True, 4),
+    ((3, 3, 9, 3), (8, 8, 16, 16), 3, 0, True, 4),
+    ((1, 2, 1, 1), (16, 8, 4, 2), 5, 4, False, 4),
+    ((2, 2), (4, 16), 3, 4, True, 4),
+    ((1,), (4,), 3, 16, True, 16),
+    ((1, 1, 1, 1, 1), (4, 5, 6, 7, 8), 3, 3, False, 2),
+    ((11, 1, 1, 1), (1, 2, 3, 4), 2, 2, True, 4),
+    ((1, 1, 1, 1), (1, 1, 1, 1), 1, 1, True, 4),
+    ((2, 2, 6, 2), (40, 80, 160, 320), 3, 10, True, 4),
+]
+
+
+def network(depths, widths, channels, labels, scale, patch):
+    return ConvNextConfig(
+        depths=depths,
+        hidden_sizes=widths,
+        num_channels=channels,
+        num_labels=labels,
+        layer_scale_init_value=1e-6 if scale else 0.0,
+        patch_size=patch,
+        layer_norm_eps=1e-6,
+    )
+
+
+def tensors_of(config):
+    arrays = loud.weights(config, head=config.num_labels > 0)
+    return {name: Tensor.of(value.astype("float32")) for name, value in arrays.items()}
+
+
+CASES = [
+    (dialect, network(*row))
+    for dialect in WRITTEN
+    for row in NETWORKS
+    if not misfits(dialect, network(*row))
+]
+
+
+def test_there_are_enough_cases():
+    assert len(CASES) >= 40
+
+
+@pytest.mark.parametrize(("dialect", "config"), CASES)
+def test_a_network_is_recognised_from_names_and_shapes(dialect, config):
+    tensors, config, _ = adapt(tensors_of(config), config, dialect)
+    found = recognise(from_canonical(tensors, dialect, config))
+    assert found.dialect == dialect
+    assert found.head == (config.num_labels > 0)
+    for field in ("depths", "hidden_sizes", "num_channels", "patch_size", "num_labels"):
+        assert getattr(found.config, field) == getattr(config, field), field
+    assert found.config.has_layer_scale == config.has_layer_scale
+
+
+@pytest.mark.parametrize(("first", "second"), PAIRS)
+def test_every_pair_of_dialects_keeps_every_bit(first, second):
+    config = loud.CONFIGS["four stages"]
+    start = tensors_of(config)
+    there = ported(start, config, first)
+    back = ported(ported(there, config, second), config, first)
+    assert list(there) == list(start)
+    for name, tensor in start.items():
+        assert np.array_equal(tensor.read(), there[name].read()), name
+        assert np.array_equal(tensor.read(), back[name].read()), name
+
+
+def ported(tensors, config, dialect):
+    """To a dialect and back to canonical, through recognition."""
+    written = from_canonical(tensors, dialect, config)
+    found = recognise(written)
+    return to_canonical(written, found.dialect, found.config, head=found.head, word=found.word)
+
+
+def without(name):
+    return lambda tensors: tensors.pop(name)
+
+
+def misshapen(name, shape):
+    return lambda tensors: tensors.update({name: Tensor(shape, "float32", lambda: np.ones(shape))})
+
+
+CHANGES = {
+    "missing stages.1.blocks.0.norm.bias": without("stages.1.blocks.0.norm.bias"),
+    "missing stages.2.blocks.1.gamma": without("stages.2.blocks.1.gamma"),
+    "missing head.norm.weight": without("head.norm.weight"),
+    "unexpected stages.0.blocks.0.mlp.grn.weight": misshapen(
+        "stages.0.blocks.0.mlp.grn.weight", (32,)
+    ),
+    "misshapen stages.0.blocks.0.mlp.fc1.weight: expected": misshapen(
+        "stages.0.blocks.0.mlp.fc1.weight", (32, 9)
+    ),
+    "misshapen head.fc.bias: expected": misshapen("head.fc.bias", (6,)),
+    "missing stages.1.downsample.1.bias": without("stages.1.downsample.1.bias"),
+}
+
+
+@pytest.mark.parametrize("message", CHANGES)
+def test_what_does_not_fit_is_named(message):
+    config = loud.CONFIGS["four stages"]
+    tensors = from_canonical(tensors_of(config), DIALECTS["timm"], config)
+    CHANGES[message](tensors)
+    with pytest.raises(PortError) as error:
+        recognise(tensors)
+    assert message in str(error.value)
+    assert "nearest is timm" in str(error.value)
+
+
+def test_other_files_are_refused_with_what_they_hold():
+    with pytest.raises(PortError, match=r"not a ConvNeXt in any known dialect .* conv1.weight"):
+        recognise({"conv1.weight": Tensor.of(np.ones((8, 3, 7, 7)))})
+    with pytest.raises(PortError, match="no tensors"):
+        recognise({})
+
+
+def test_integers_are_no_weights():
+    config = loud.CONFIGS["two stages"]
+    tensors = tensors_of(config)
+    tensors["layernorm.bias"] = Tensor.of(np.zeros(10, np.int32))
+    written = from_canonical(tensors, DIALECTS["huggingface"], config)
+    with pytest.raises(PortError, match=r"layernorm.bias must be of float16.*, got int32"):
+        to_canonical(written, DIALECTS["huggingface"], config, head=True, word="convnext.")
+
+
+@pytest.mark.parametrize(
+    ("dialect", "field", "value"),
+    [
+        ("timm", "patch_size", 8),
+        ("facebook", "num_stages", 2),
+        ("torchvision", "num_channels", 1),
+        ("torchvision", "patch_size", 2),
+    ],
+)
+def test_what_a_dialect_cannot_hold_is_refused(dialect, field, value):
+    changes = (
+        {field: value} if field != "num_stages" else {"depths": [1, 1], "hidden_sizes": [4, 8]}
+    )
+    config = loud.CONFIGS["four stages"].replace(**changes)
+    with pytest.raises(PortError, match=f"{dialect} holds only {field}"):
+        adapt({}, config, DIALECTS[dialect])
+
+
+def test_a_missing_layer_scale_becomes_ones_where_one_must_be():
+    config = loud.CONFIGS["no layer scale"]
+    tensors, adapted, notes = adapt(tensors_of(config), config, DIALECTS["torchvision"])
+    assert adapted.has_layer_scale
+    assert list(tensors) == list(parameters(adapted))
+    assert np.all(tensors["encoder.stages.0.layers.0.layer_scale_parameter"].read() == 1)
+    assert "layer scale of ones" in notes[0]
+
+
+def test_another_final_epsilon_is_noted_or_refused():
+    config = loud.CONFIGS["four stages"].replace(layer_norm_eps=1e-12)
+    _, adapted, notes = adapt({}, config, DIALECTS["facebook"])
+    assert adapted.layer_norm_eps == 1e-6
+    assert notes == ["final norm's epsilon 1e-12 becomes facebook's 1e-06"]
+    with pytest.raises(PortError, match="not exact: final norm's epsilon 1e-12"):
+        adapt({}, config, DIALECTS["facebook"], exact=True)
+    assert adapt({}, config, DIALECTS["huggingface-tf"], exact=True)[1:] == (config, [])
+
+
+def test_rows_of_every_table_stand_in_one_order():
+    for dialect in (*DIALECTS.values(), KERAS):
+        assert list(dialect.rows) == list(SLOTS), dialect.name
+
+
+def test_the_head_is_the_classifier():
+    assert HEAD == "classifier.weight"
+    assert list(parameters(ConvNextConfig()))[-2:] == ["classifier.weight", "classifier.bias"]
+
+
+@pytest.mark.parametrize(
+    ("size", "count", "entries"),
+    [
+        ("tiny", 28_589_128, 182),
+        ("small", 50_223_688, 344),
+        ("base", 88_591_464, 344),
+        ("large", 197_767_336, 344),
+        ("xlarge", 350_196_968, 344),
+    ],
+)
+def test_published_parameter_counts(size, count, entries):
+    shapes = parameters(ConvNextConfig.from_size(size, num_labels=1000))
+    assert len(shapes) == entries
+    assert sum(int(np.prod(shape)) for shape in shapes.values()) == count
