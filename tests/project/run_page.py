@@ -27,10 +27,14 @@ def run_python(code: str, name: str, namespace: dict[str, Any]) -> tuple[str, st
     return printed.getvalue(), ""
 
 
-def run_shell(commands: str, environment: dict[str, str]) -> tuple[str, str]:
-    """What it prints, and what it complains of if its status is not 0."""
+def run_shell(commands: str, tag: str, environment: dict[str, str]) -> tuple[str, str]:
+    """What it prints, and what it complains of if its status is not 0.
+
+    A console shows errors too and goes on after them; what it shows is all compared.
+    """
     after = Path("environment").absolute()
-    script = f"set -euo pipefail -a\n{commands}\nenv -0 > {after}\n"
+    options = "exec 2>&1; set -a" if tag == "console" else "set -euo pipefail -a"
+    script = f"{options}\n{commands}\nenv -0 > {after}\n"
     done = subprocess.run(
         ["bash", "-c", script],
         env=environment,
@@ -54,7 +58,7 @@ def main(source: str, target: str) -> None:
         if block["tag"] == "python":
             printed, error = run_python(block["code"], block["name"], namespace)
         else:
-            printed, error = run_shell(block["code"], environment)
+            printed, error = run_shell(block["code"], block["tag"], environment)
         results.append({"printed": printed, "error": error})
         if error:
             break
