@@ -35,6 +35,8 @@ def as_json(value: Any) -> None:
 def bytes_bar(label: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on a terminal, fed with the bytes done and in all."""
     columns = (TextColumn(label), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, transient=True, console=Console(stderr=True)) as bar:
+    terminal = Console(stderr=True)
+    hidden = not terminal.is_terminal
+    with Progress(*columns, transient=True, console=terminal, disable=hidden) as bar:
         task = bar.add_task(label, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
