@@ -1,4 +1,4 @@
-"""Whether pictures fit the network, said before the first convolution says it less clearly."""
+"""What can be said of a call before the network runs, and whether anything can."""
 
 from __future__ import annotations
 
@@ -9,11 +9,20 @@ from convnext.config import ConvNextConfig
 from convnext.inputs import shape_problem
 
 
+def has_values() -> bool:
+    """False while a graph is made: for all sizes and values, so none may be looked at."""
+    return not (torch.compiler.is_compiling() or torch.jit.is_tracing())
+
+
 def check_pixel_values(pixel_values: Tensor | None, config: ConvNextConfig) -> None:
     if pixel_values is None:
         raise ValueError("You have to specify pixel_values")
-    # a graph is made for all sizes: comparing them there would bind it to some
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+    if not isinstance(pixel_values, Tensor):
+        raise TypeError(
+            f"pixel_values must be a torch tensor, got {type(pixel_values).__name__}; "
+            "ConvNextFeatureExtractor gives one with return_tensors='pt'"
+        )
+    if not has_values():
         return
     if problem := shape_problem(tuple(pixel_values.shape), config, "channels_first"):
         raise ValueError(problem)

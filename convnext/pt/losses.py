@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from convnext.pt.checks import has_values
 
 IGNORED = -100  # a label of this value leaves its picture out of the loss
 
@@ -31,7 +32,7 @@ def _kind(logits: Tensor, labels: Tensor) -> str:
 
 
 def _targets(logits: Tensor, labels: Tensor) -> Tensor:
-    allowed = [tuple(logits.shape)] + ([(len(logits),)] if logits.shape[-1] == 1 else [])
+    allowed = [tuple(logits.shape)] + ([(logits.shape[0],)] if logits.shape[-1] == 1 else [])
     if tuple(labels.shape) not in allowed:
         raise ValueError(
             f"labels must have the logits' shape {tuple(logits.shape)}, got {tuple(labels.shape)}"
@@ -40,15 +41,16 @@ def _targets(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _classes(logits: Tensor, labels: Tensor) -> Tensor:
-    if labels.is_floating_point() or labels.numel() != len(logits):
+    count = logits.shape[0]
+    if labels.is_floating_point() or labels.numel() != count:
         raise ValueError(
-            f"labels must be {len(logits)} class indices, one for each picture, got "
+            f"labels must be {count} class indices, one for each picture, got "
             f"{tuple(labels.shape)} of {labels.dtype}; for targets of several classes a picture "
             "give floats and problem_type='multi_label_classification'"
         )
     labels = labels.view(-1)
-    # on an accelerator looking at the values would stall it, in a graph there are none
-    if labels.device.type == "cpu" and not torch.compiler.is_compiling():
+    # on an accelerator looking at the values would stall it
+    if labels.device.type == "cpu" and has_values():
         wrong = labels[(labels != IGNORED) & ((labels < 0) | (labels >= logits.shape[-1]))]
         if len(wrong):
             raise ValueError(

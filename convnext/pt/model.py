@@ -7,6 +7,7 @@ their attributes stand in the same order in convnext/tf/model.py.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -26,12 +27,25 @@ from convnext.pt.checks import check_pixel_values
 from convnext.pt.losses import classification_loss
 from convnext.pt.weights import PreTrainedModel, initialise_all
 
-# config.hidden_act -> the function
-ACTIVATIONS = {
+
+def gelu_tanh(x: Tensor) -> Tensor:
+    return F.gelu(x, approximate="tanh")
+
+
+def quick_gelu(x: Tensor) -> Tensor:
+    return x * torch.sigmoid(1.702 * x)
+
+
+def linear(x: Tensor) -> Tensor:
+    return x
+
+
+# config.hidden_act -> the function; each has a name, so that models can be pickled
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
-    "gelu_new": lambda x: F.gelu(x, approximate="tanh"),
-    "gelu_pytorch_tanh": lambda x: F.gelu(x, approximate="tanh"),
-    "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
+    "gelu_new": gelu_tanh,
+    "gelu_pytorch_tanh": gelu_tanh,
+    "quick_gelu": quick_gelu,
     "relu": F.relu,
     "relu6": F.relu6,
     "silu": F.silu,
@@ -39,7 +53,7 @@ ACTIVATIONS = {
     "mish": F.mish,
     "tanh": torch.tanh,
     "sigmoid": torch.sigmoid,
-    "linear": lambda x: x,
+    "linear": linear,
 }
 
 
@@ -58,8 +72,8 @@ class ConvNextEmbeddings(nn.Module):
         self.layernorm = nn.LayerNorm(width, eps=NORM_EPS)
 
     def forward(self, pixel_values: Tensor) -> Tensor:
-        x = pixel_values.contiguous(memory_format=torch.channels_last)
-        return self.layernorm(self.patch_embeddings(x).permute(0, 2, 3, 1))
+        x = pixel_values.permute(0, 2, 3, 1).contiguous()
+        return self.layernorm(conv_nhwc(self.patch_embeddings, x))
 
 
 class ConvNextDropPath(nn.Module):

@@ -14,6 +14,7 @@ from convnext import store
 from convnext.config import ConvNextConfig
 from convnext.hub import Source
 from convnext.params import parameters
+from convnext.porter import account
 from convnext.store import loading
 from convnext.tensors import Tensor
 
@@ -58,8 +59,10 @@ class PreTrainedModel(nn.Module):
         Raises:
             NotFoundError (an OSError): there is no such checkpoint.
             PortError (a ValueError): it is damaged, no ConvNeXt, or does not fit the config.
+            TypeError: an option is neither about fetching nor a field of the config.
         """
         place, overrides = Source.split(source, options)
+        wanted = None if dtype == "auto" else to_dtype(dtype)
         checkpoint = store.load(place, mapped=True)
         config = (config or checkpoint.config).replace(**overrides)
         plan = loading.plan(
@@ -72,10 +75,10 @@ class PreTrainedModel(nn.Module):
             model = cls(config)
         names = model._own_names()
         shapes = parameters(config, head=cls.has_head)
-        state = {name: from_tensor(checkpoint.tensors[name], dtype) for name in plan.loaded}
-        like = next(iter(state.values())).dtype
+        own = wanted or to_dtype(next(iter(checkpoint.tensors.values())).dtype)
+        state = {name: from_tensor(checkpoint.tensors[name]).to(own) for name in plan.loaded}
         for name in plan.fresh:
-            state[name] = initialise(name, torch.empty(shapes[name], dtype=like), config)
+            state[name] = initialise(name, torch.empty(shapes[name], dtype=own), config)
         model.load_state_dict({names[k]: v for k, v in state.items()}, assign=True)
         model.eval()
         info = {
@@ -99,13 +102,21 @@ class PreTrainedModel(nn.Module):
         Args:
             save_directory: a folder, made where it is missing; files of its names are replaced.
             is_main_process: False does nothing, for all but one process of a distributed run.
-            state_dict: written instead of the model's own.
+            state_dict: written instead of the model's own, with the same names and shapes.
             max_shard_size: bytes, or such as "200MB"; larger weights are written in shards.
+
+        Raises:
+            PortError (a ValueError): `state_dict` is not this model's; nothing is written.
         """
         if not is_main_process:
             return
         state = self.state_dict() if state_dict is None else state_dict
-        tensors = {name: to_tensor(state[own]) for name, own in self._own_names().items()}
+        names, shapes = self._own_names(), parameters(self.config, head=self.has_head)
+        account(
+            {names[name]: shape for name, shape in shapes.items()},
+            {own: tuple(value.shape) for own, value in state.items()},
+        )
+        tensors = {name: to_tensor(state[own]) for name, own in names.items()}
         store.save_folder(save_directory, self.config, tensors, max_shard_size=max_shard_size)
 
     def gradient_checkpointing_enable(
@@ -173,15 +184,18 @@ def initialise_all(module: nn.Module, config: ConvNextConfig) -> None:
         initialise(name, parameter, config)
 
 
-def from_tensor(tensor: Tensor, dtype: torch.dtype | str) -> torch.Tensor:
-    """A tensor of a file, sharing its memory where the type stays the same."""
+def to_dtype(dtype: torch.dtype | str) -> torch.dtype:
+    """A type that parameters can have, such as torch.bfloat16 or "float16"."""
+    found = getattr(torch, dtype.removeprefix("torch."), None) if isinstance(dtype, str) else dtype
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise ValueError(f'dtype must be "auto" or a floating point type of torch, got {dtype!r}')
+    return found
+
+
+def from_tensor(tensor: Tensor) -> torch.Tensor:
+    """A tensor of a file, sharing its memory."""
     bits = torch.from_numpy(np.ascontiguousarray(tensor.read()))
-    value = bits.view(torch.bfloat16) if tensor.dtype == "bfloat16" else bits
-    if dtype == "auto":
-        return value
-    return value.to(
-        getattr(torch, dtype.removeprefix("torch.")) if isinstance(dtype, str) else dtype
-    )
+    return bits.view(torch.bfloat16) if tensor.dtype == "bfloat16" else bits
 
 
 def to_tensor(value: torch.Tensor) -> Tensor:
