@@ -12,16 +12,18 @@ from convnext.config import ConvNextConfig
 from convnext.inputs import shape_problem
 
 
-def unpacked(first: Any, **arguments: Any) -> tuple[Any, ...]:
-    """The arguments, or their values from a dict given as the first of them."""
-    if not isinstance(first, Mapping):
-        return tuple(arguments.values())
-    if unknown := sorted(set(first) - set(arguments)):
-        raise ValueError(
-            f"inputs must be {', '.join(arguments)}, got a dict that also has {', '.join(unknown)}"
+def unpacked(pixel_values: Any, **others: Any) -> tuple[Any, ...]:
+    """The arguments in their order; a dict as the first may hold them all, a list its one."""
+    if isinstance(pixel_values, list | tuple) and len(pixel_values) == 1:
+        (pixel_values,) = pixel_values
+    is_dict = isinstance(pixel_values, Mapping)
+    given = dict(pixel_values) if is_dict else {"pixel_values": pixel_values}
+    known = {"pixel_values": None, **others}
+    if unknown := sorted(given.keys() - known.keys()):
+        raise TypeError(
+            f"inputs must be {', '.join(known)}, got a dict that also has {', '.join(unknown)}"
         )
-    filled = {**arguments, "pixel_values": None, **first}
-    return tuple(filled.values())
+    return tuple((known | given).values())
 
 
 def to_nhwc(pixel_values: Any, config: ConvNextConfig, data_format: str) -> Any:

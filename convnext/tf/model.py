@@ -204,7 +204,7 @@ class TFConvNextModel(PreTrainedModel):
         Raises:
             ValueError: `pixel_values` is missing or has the wrong shape or type.
         """
-        (pixel_values,) = unpacked(pixel_values, pixel_values=pixel_values)
+        (pixel_values,) = unpacked(pixel_values)
         x = to_nhwc(pixel_values, self.config, self.data_format)
         maps = self.encoder(self.embeddings(x), training=training)
         pooled = self.layernorm(ops.mean(maps[-1], axis=(1, 2)))
@@ -271,7 +271,7 @@ class TFConvNextForImageClassification(PreTrainedModel):
         Raises:
             ValueError: `pixel_values` or `labels` have the wrong shape, type or range.
         """
-        pixel_values, labels = unpacked(pixel_values, pixel_values=pixel_values, labels=labels)
+        pixel_values, labels = unpacked(pixel_values, labels=labels)
         output = self.convnext(
             pixel_values,
             output_hidden_states=output_hidden_states,

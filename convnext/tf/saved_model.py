@@ -24,10 +24,10 @@ def export_saved_model(
         model: a TFConvNextModel or TFConvNextForImageClassification.
         filepath: folder to write.
         verbose: whether Keras prints a summary.
-        input_signature: a tf.TensorSpec, to fix the size.
+        input_signature: a tf.TensorSpec, or a list of it, to fix the size.
     """
     shape = [model.config.num_channels if axis == "C" else None for axis in AXES[model.data_format]]
-    spec = input_signature or tf.TensorSpec(shape, model.compute_dtype, name=model.main_input_name)
+    any_size = tf.TensorSpec(shape, model.variable_dtype, name=model.main_input_name)
 
     def serve(pixel_values: tf.Tensor) -> dict[str, tf.Tensor]:
         named = model(pixel_values, return_dict=True, training=False)._asdict()
@@ -36,5 +36,7 @@ def export_saved_model(
 
     archive = keras.export.ExportArchive()
     archive.track(model)
-    archive.add_endpoint("serve", serve, input_signature=[spec])
+    archive.add_endpoint(
+        "serve", serve, input_signature=tf.nest.flatten(input_signature or any_size)
+    )
     archive.write_out(os.fspath(filepath), verbose=verbose)

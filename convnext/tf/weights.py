@@ -14,6 +14,11 @@ from convnext.config import ConvNextConfig
 from convnext.dialects import KERAS
 from convnext.hub import Source
 from convnext.inputs import AXES
+from convnext.outputs import (
+    ConvNextClassifierLossOutput,
+    ConvNextClassifierOutput,
+    ConvNextModelOutput,
+)
 from convnext.porter import Spelled, spell
 from convnext.store import loading
 from convnext.tensors import Tensor
@@ -34,6 +39,7 @@ class PreTrainedModel(keras.Model):
         self.data_format = checks.one_of("data_format", data_format, tuple(AXES))
         # XLA has no fast depthwise convolution, so jit_compile="auto" is to leave it off
         self.supports_jit = keras.backend.backend() != "tensorflow"
+        self.built = True  # every layer is, by its constructor: no call is needed before saving
 
     @classmethod
     def from_pretrained(
@@ -64,6 +70,7 @@ class PreTrainedModel(keras.Model):
         Raises:
             NotFoundError (an OSError): there is no such checkpoint.
             PortError (a ValueError): it is damaged, no ConvNeXt, or does not fit the config.
+            TypeError: an option is neither about fetching nor a field of the config.
         """
         place, overrides = Source.split(source, options)
         checkpoint = store.load(place, mapped=True)
@@ -125,14 +132,14 @@ class PreTrainedModel(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        if y is None and getattr(y_pred, "loss", None) is not None:
-            return y_pred.loss  # the batch was a dict with labels
-        return super().compute_loss(x, y, _scores(y_pred), sample_weight, training)
+        output = self._named(x, y_pred)
+        if getattr(self, "loss", None) is None and getattr(output, "loss", None) is not None:
+            return output.loss
+        return super().compute_loss(x, _labels(x, y), _scores(output), sample_weight, training)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        if y is None and isinstance(x, Mapping):
-            y = x.get("labels")
-        return super().compute_metrics(x, y, _scores(y_pred), sample_weight)
+        scores = _scores(self._named(x, y_pred))
+        return super().compute_metrics(x, _labels(x, y), scores, sample_weight)
 
     def export(
         self, filepath: str | os.PathLike[str], format: str = "tf_saved_model", **kwargs: Any
@@ -150,6 +157,15 @@ class PreTrainedModel(keras.Model):
         from convnext.tf.saved_model import export_saved_model
 
         export_saved_model(self, filepath, **kwargs)
+
+    def _named(self, x: Any, y_pred: Any) -> Any:
+        """An output with its names, which `return_dict=False` leaves out."""
+        if hasattr(y_pred, "_fields"):
+            return y_pred
+        if not self.has_head:
+            return ConvNextModelOutput(*y_pred)
+        labelled = _labels(x, None) is not None
+        return (ConvNextClassifierLossOutput if labelled else ConvNextClassifierOutput)(*y_pred)
 
     def _variables(self) -> dict[str, tuple[Any, Spelled]]:
         """Canonical name -> the variable at that path, and its layout."""
@@ -174,9 +190,14 @@ def _value(tensor: Tensor, variable: Any) -> np.ndarray:
     return tensor.array("float32" if dtype == "bfloat16" else dtype)
 
 
-def _scores(y_pred: Any) -> Any:
+def _labels(x: Any, y: Any) -> Any:
+    """Those beside the pictures, or those in their dict."""
+    return x.get("labels") if y is None and isinstance(x, Mapping) else y
+
+
+def _scores(output: Any) -> Any:
     """What losses and metrics see: the logits, or the pooled vector of a model without a head."""
-    return getattr(y_pred, "logits", getattr(y_pred, "pooler_output", y_pred))
+    return output.logits if hasattr(output, "logits") else output.pooler_output
 
 
 def _of(variable: Any) -> Tensor:
