@@ -19,7 +19,7 @@ ROOMS = {
     "parity": ("torch", "tensorflow", "keras", "transformers"),
     "jax": ("jax", "keras", "torch"),
     "data": ("torch", "tensorflow"),
-    "project": ("build",),
+    "project": ("torch", "keras"),
 }
 
 HERE = Path(__file__).parent
