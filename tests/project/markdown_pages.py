@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(
-    (ROOT / "docs").glob("*.md")
+    DOCS.glob("*.md")
 )
 
 RUN = ("python", "sh", "console")  # output: what the block before it prints
@@ -31,6 +32,10 @@ class Block(NamedTuple):
     output: str | None  # what it must print; None: nothing is said
 
 
+def relative(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
 def blocks(page: Path) -> list[Block]:
     """Every fenced block in order, an ```output block folded into the one before it."""
     text = page.read_text(encoding="utf-8")
@@ -42,6 +47,15 @@ def blocks(page: Path) -> list[Block]:
         else:
             found.append(Block(tag, body, line, _said(tag, body)))
     return found
+
+
+def table(page: Path, heading: str) -> list[list[str]]:
+    """The cells of the table whose heading begins so, without backticks."""
+    lines = page.read_text(encoding="utf-8").splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith(heading))
+    rows = lines[start + 2 :]
+    rows = rows[: next((i for i, row in enumerate(rows) if not row.startswith("|")), len(rows))]
+    return [[cell.strip().replace("`", "") for cell in row.split("|")[1:-1]] for row in rows]
 
 
 def commands(block: Block) -> str:

@@ -1,0 +1,106 @@
+"""The pages of the classes leave nothing out, and their signatures are the real ones."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import re
+from typing import Any
+
+import pytest
+
+import convnext
+from tests.project import markdown_pages
+from tests.project.markdown_pages import DOCS
+
+# page -> the class that it is about
+CLASSES = {
+    "config.md": "convnext.ConvNextConfig",
+    "feature-extractor.md": "convnext.ConvNextFeatureExtractor",
+    "outputs.md": "convnext.ConvNextModelOutput",
+    "pt-model.md": "convnext.pt.ConvNextModel",
+    "pt-classification.md": "convnext.pt.ConvNextForImageClassification",
+    "tf-model.md": "convnext.tf.TFConvNextModel",
+    "tf-classification.md": "convnext.tf.TFConvNextForImageClassification",
+}
+# documented by what they do: export by `export`, loss and metrics by `fit`
+NOT_CALLED = {
+    "build", "call", "forward", "compute_loss", "compute_metrics", "from_config",
+    "get_config", "has_head",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_signatures_are_the_real_ones(name: str) -> None:
+    page = DOCS / name
+    text = page.read_text(encoding="utf-8")
+    module = importlib.import_module(CLASSES[name].rpartition(".")[0])
+    blocks = [block for block in markdown_pages.blocks(page) if block.tag == "signature"]
+    written = [one for block in blocks for one in re.split(r"\n(?=\w)", block.text.strip())]
+    assert any(one.startswith(CLASSES[name].rpartition(".")[2] + "(") for one in written)
+    for signature in written:
+        path, _, arguments = signature.partition("(")
+        assert documented(arguments) == real(module, path), path
+        for parameter, _, _ in real(module, path):
+            assert f"| `{parameter}` |" in text, f"{path}: no row for {parameter}"
+
+
+Parameters = list[tuple[str, str, Any]]  # name, kind, default
+
+
+def documented(arguments: str) -> Parameters:
+    """The parameters of a signature, written as `name(` and then these `arguments`."""
+    scope: dict[str, Any] = {"torch": importlib.import_module("torch")}
+    exec(f"def function({arguments.rstrip()}: ...", scope)
+    return parameters(inspect.signature(scope["function"]))
+
+
+def real(module: Any, path: str) -> Parameters:
+    """The same of the object itself; `Class.__call__` is what calling a model or extractor does."""
+    name, _, method = path.partition(".")
+    owner = getattr(module, name)
+    if method == "__call__":
+        method = next(m for m in ("forward", "call", "__call__") if hasattr(owner, m))
+    signature = inspect.signature(getattr(owner, method) if method else owner)
+    if dataclasses.is_dataclass(owner) and not method:
+        fields = {f.name: f for f in dataclasses.fields(owner)}
+        signature = signature.replace(
+            parameters=[
+                p.replace(default=fields[p.name].default_factory())  # type: ignore[misc]
+                if repr(p.default) == "<factory>"
+                else p
+                for p in signature.parameters.values()
+            ]
+        )
+    return parameters(signature)
+
+
+def parameters(signature: inspect.Signature) -> Parameters:
+    return [
+        (p.name, p.kind.description, p.default)
+        for p in signature.parameters.values()
+        if p.name not in ("self", "_cls")
+    ]
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_pages_leave_out_nothing_public(name: str) -> None:
+    text = (DOCS / name).read_text(encoding="utf-8")
+    module, _, attribute = CLASSES[name].rpartition(".")
+    cls = getattr(importlib.import_module(module), attribute)
+    public = {
+        member
+        for base in cls.__mro__
+        if base.__module__.startswith("convnext.")
+        for member in vars(base)
+        if not member.startswith("_")
+    }
+    missing = {m for m in public - NOT_CALLED if not re.search(rf"`[^`]*\b{m}\b[^`]*`", text)}
+    assert not missing
+
+
+def test_every_public_name_is_documented() -> None:
+    text = "".join(page.read_text(encoding="utf-8") for page in DOCS.glob("*.md"))
+    missing = [name for name in convnext.__all__ if not re.search(rf"\b{name}\b", text)]
+    assert not missing
