@@ -172,6 +172,8 @@ class PreTrainedModel(nn.Module):
 @torch.no_grad()
 def initialise(name: str, parameter: torch.Tensor, config: ConvNextConfig) -> torch.Tensor:
     """Fresh values, as transformers gives them: kernels normal, norms 1, biases 0."""
+    if parameter.is_meta:  # has no values, and normal_ would import torch's compiler to say so
+        return parameter
     if name.endswith("layer_scale_parameter"):
         return parameter.fill_(config.layer_scale_init_value)
     if parameter.ndim > 1:
