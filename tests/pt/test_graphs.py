@@ -1,0 +1,128 @@
+"""The PyTorch network as a graph: torch.compile, torch.export, torch.jit.trace.
+
+Compiled code runs through AOT Autograd without code generation, which needs a C++ compiler.
+"""
+
+import pytest
+import torch
+
+from convnext import ConvNextClassifierOutput, ConvNextModelOutput
+from tests.pt import tiny
+
+DYNAMIC = torch.export.Dim.DYNAMIC
+# (pictures, height, width); the last is the smallest that an exported network takes
+SIZES = [(2, 37, 70), (1, 64, 32), (5, 33, 129), (3, 16, 16)]
+LABELS = torch.tensor([0, 2])
+
+
+@pytest.fixture(autouse=True)
+def fresh_compiler():
+    torch.compiler.reset()
+    yield
+    torch.compiler.reset()
+
+
+def compiled(model, **options):
+    return torch.compile(model, backend="aot_eager", fullgraph=True, **options)
+
+
+def close(found: torch.Tensor, expected: torch.Tensor) -> None:
+    """Within float32 rounding: 3e-7 is what a graph was seen to differ by."""
+    torch.testing.assert_close(found, expected, rtol=0, atol=3e-6)
+
+
+def test_compile_gives_one_whole_graph_with_named_outputs():
+    model = tiny.classifier()
+    with torch.no_grad():
+        output = compiled(model)(tiny.pictures(), output_hidden_states=True)
+        expected = model(tiny.pictures(), output_hidden_states=True)
+    assert isinstance(output, ConvNextClassifierOutput)
+    assert output.loss is None
+    close(output.logits, expected.logits)
+    for found, state in zip(output.hidden_states, expected.hidden_states, strict=True):
+        close(found, state)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_compile_trains_as_the_model_does(checkpointing):
+    plain, model = tiny.classifier().train(), tiny.classifier().train()
+    if checkpointing:
+        model.gradient_checkpointing_enable()
+    expected = plain(tiny.pictures(), labels=LABELS).loss
+    expected.backward()
+    loss = compiled(model)(tiny.pictures(), labels=LABELS).loss
+    loss.backward()
+    close(loss, expected)
+    for found, parameter in zip(model.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(found.grad, parameter.grad, rtol=1e-4, atol=3e-6)
+
+
+def test_compile_takes_stochastic_depth():
+    torch.manual_seed(0)
+    model = tiny.classifier(drop_path_rate=0.5).train()
+    logits = compiled(model)(tiny.pictures(1).repeat(16, 1, 1, 1)).logits
+    assert len(logits.unique(dim=0)) > 1
+
+
+def test_one_dynamic_graph_serves_every_size():
+    model = tiny.base()
+    run = compiled(model, dynamic=True)
+    with torch.no_grad():
+        run(tiny.pictures(*SIZES[0]))
+        with torch.compiler.set_stance("fail_on_recompile"):
+            for size in ((4, 64, 32), (5, 33, 129)):
+                output = run(tiny.pictures(*size))
+                close(output.pooler_output, model(tiny.pictures(*size)).pooler_output)
+
+
+def exported(model, **arguments):
+    sizes = {0: DYNAMIC, 2: DYNAMIC, 3: DYNAMIC}
+    shapes = {"pixel_values": sizes} | {
+        name: {0: DYNAMIC} if torch.is_tensor(value) else None for name, value in arguments.items()
+    }
+    return torch.export.export(model, (tiny.pictures(),), arguments, dynamic_shapes=shapes)
+
+
+@pytest.mark.parametrize("make", [tiny.base, tiny.classifier])
+@pytest.mark.parametrize("states", [False, True])
+def test_export_takes_any_number_and_size_of_pictures(make, states, tmp_path):
+    model = make(output_hidden_states=states)
+    torch.export.save(exported(model), tmp_path / "model.pt2")
+    loaded = torch.export.load(tmp_path / "model.pt2").module()
+    for size in SIZES:
+        output, expected = loaded(tiny.pictures(*size)), model(tiny.pictures(*size))
+        assert type(output) is type(expected)
+        assert len(output.hidden_states) == (3 if states else 0)
+        close(output[0], expected[0])
+        assert [s.shape for s in output.hidden_states] == [s.shape for s in expected.hidden_states]
+
+
+def test_export_keeps_the_loss():
+    model = tiny.classifier()
+    program = exported(model, labels=LABELS).module()
+    labels = torch.tensor([1, -100, 0, 2])
+    expected = model(tiny.pictures(4), labels=labels).loss
+    close(program(tiny.pictures(4), labels=labels).loss, expected)
+
+
+def test_export_of_plain_tuples():
+    program = exported(tiny.base(return_dict=False)).module()
+    assert type(program(tiny.pictures())) is tuple
+
+
+# jit.trace itself warns that it is deprecated
+@pytest.mark.filterwarnings("ignore:`torch.jit.trace:DeprecationWarning")
+@pytest.mark.parametrize("make", [tiny.base, tiny.classifier])
+def test_jit_trace_takes_other_pictures_of_any_size(make, tmp_path):
+    model = make()
+    traced = torch.jit.trace(model, tiny.pictures(), strict=False)
+    for size in SIZES:
+        close(traced(tiny.pictures(*size))[0], model(tiny.pictures(*size))[0])
+
+
+def test_outputs_are_trees_of_their_own_type():
+    leaves, structure = torch.utils._pytree.tree_flatten(
+        tiny.base(output_hidden_states=True)(tiny.pictures())
+    )
+    assert len(leaves) == 5
+    assert isinstance(torch.utils._pytree.tree_unflatten(leaves, structure), ConvNextModelOutput)
