@@ -43,7 +43,7 @@ def upward(levels: dict[str, int], imported: dict[str, set[str]]) -> list[str]:
         f"{file} ({levels[file]}) imports {other} ({levels[other]})"
         for file, others in imported.items()
         for other in sorted(others)
-        if levels[other] <= levels[file]
+        if levels[other] <= levels[file]  # a KeyError: the page lacks a row for this file
     ]
 
 
