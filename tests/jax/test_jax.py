@@ -1,0 +1,89 @@
+"""The Keras network on Keras' JAX backend, without TensorFlow, against ours in PyTorch.
+
+make test-jax
+"""
+
+import importlib.util
+
+import jax
+import keras
+import numpy as np
+import pytest
+import torch
+
+from convnext.pt import ConvNextForImageClassification
+from convnext.tf import TFConvNextForImageClassification
+from tests import loud
+
+MAPS = {"float32": 5e-6, "float64": 1e-13}
+GRADIENTS = {"float32": 2e-5, "float64": 1e-12}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def double_precision():
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", False)
+
+
+@pytest.fixture(params=loud.CONFIGS)
+def checkpoint(request, tmp_path):
+    config = loud.CONFIGS[request.param]
+    return config, loud.save(tmp_path / "checkpoint", config, loud.weights(config))
+
+
+def test_the_backend_is_jax_and_tensorflow_is_absent():
+    assert keras.backend.backend() == "jax"
+    assert importlib.util.find_spec("tensorflow") is None
+
+
+@pytest.mark.parametrize("dtype", MAPS)
+def test_every_map_agrees_with_pytorch(checkpoint, dtype):
+    config, folder = checkpoint
+    pixels = loud.pictures(config).astype(dtype)
+    pt = ConvNextForImageClassification.from_pretrained(folder, dtype=dtype)
+    with torch.no_grad():
+        expected = pt(torch.from_numpy(pixels), output_hidden_states=True)
+    found = TFConvNextForImageClassification.from_pretrained(folder, dtype=dtype)(
+        pixels, output_hidden_states=True
+    )
+    pairs = zip(
+        [found.logits, *found.hidden_states],
+        [expected.logits, *expected.hidden_states],
+        strict=True,
+    )
+    assert max(loud.relative(np.asarray(a), b.numpy()) for a, b in pairs) <= MAPS[dtype]
+
+
+@pytest.mark.parametrize("dtype", GRADIENTS)
+def test_the_gradient_of_the_pictures_agrees_with_pytorch(dtype, tmp_path):
+    config = loud.CONFIGS["four stages"]
+    folder = loud.save(tmp_path / "checkpoint", config, loud.weights(config))
+    pixels = loud.pictures(config).astype(dtype)
+    x = torch.from_numpy(pixels.copy()).requires_grad_()
+    pt = ConvNextForImageClassification.from_pretrained(folder, dtype=dtype)
+    pt(x, labels=torch.tensor([1, 3])).loss.backward()
+    model = TFConvNextForImageClassification.from_pretrained(folder, dtype=dtype)
+    labels = np.array([1, 3])
+    found = jax.grad(lambda pixel_values: model(pixel_values, labels=labels).loss)(pixels)
+    assert loud.relative(np.asarray(found), x.grad.numpy()) <= GRADIENTS[dtype]
+
+
+def test_a_folder_goes_out_and_back(checkpoint, tmp_path):
+    _, folder = checkpoint
+    model = TFConvNextForImageClassification.from_pretrained(folder, dtype="float64")
+    model.save_pretrained(tmp_path / "saved")
+    pt = ConvNextForImageClassification.from_pretrained(tmp_path / "saved", dtype="auto")
+    start = ConvNextForImageClassification.from_pretrained(folder, dtype="auto")
+    for name, value in start.state_dict().items():
+        assert torch.equal(value, pt.state_dict()[name]), name
+
+
+def test_it_trains():
+    config = loud.CONFIGS["two stages"].replace(layer_scale_init_value=1.0)
+    model = TFConvNextForImageClassification(config)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("adam", loss, metrics=["accuracy"])
+    pixels = loud.pictures(config, 4).astype("float32")
+    history = model.fit(pixels, np.array([0, 1, 2, 3]), epochs=5, verbose=0).history["loss"]
+    assert history[-1] < history[0]
