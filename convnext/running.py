@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -21,6 +23,16 @@ FRAMEWORKS = {"pt": "torch", "tf": "keras"}
 Maps = Mapping[str, np.ndarray]  # "stem", "stage1", ..., "pooled" and, with a head, "logits"
 
 
+class Run(Protocol):
+    """The network as a numpy function."""
+
+    def __call__(self, pixel_values: np.ndarray, *, maps: bool = True) -> Maps:
+        """(N, C, H, W) float32 -> every map, the pooled vector and the logits.
+
+        `maps`: False leaves out the stem's and the stages', which take time and memory.
+        """
+
+
 @dataclass(frozen=True)
 class Runner:
     """A loaded checkpoint.
@@ -29,15 +41,25 @@ class Runner:
         framework: "pt" or "tf".
         dialect: what the checkpoint was written in.
         config: of the network.
+        path: of its weights.
+        has_head: whether it has a classifier.
         features: the checkpoint's preprocessing, or the default.
-        run: pixel_values (N, C, H, W) float32 -> every map, the pooled vector and the logits.
+        run: the network.
     """
 
     framework: str
     dialect: str
     config: ConvNextConfig
+    path: Path
+    has_head: bool
     features: ConvNextFeatureExtractor
-    run: Callable[[np.ndarray], Maps]
+    run: Run
+
+    @property
+    def class_names(self) -> list[str]:
+        """By index; none without a classifier."""
+        count = self.config.num_labels if self.has_head else 0
+        return [self.config.label(index) for index in range(count)]
 
 
 def installed() -> list[str]:
@@ -56,14 +78,17 @@ def open_runner(source: Source, framework: str | None = None) -> Runner:
     name = framework or checkpoint.dialect.framework
     module = import_module(f"convnext.{checks.one_of('framework', name, tuple(FRAMEWORKS))}.runner")
     found = source.find([ConvNextFeatureExtractor.FILE])
+    head = HEAD in checkpoint.tensors
     return Runner(
         framework=name,
         dialect=checkpoint.dialect.name,
         config=checkpoint.config,
+        path=checkpoint.path,
+        has_head=head,
         features=ConvNextFeatureExtractor.from_json_file(found)
         if found
         else ConvNextFeatureExtractor(),
-        run=module.runner(source, head=HEAD in checkpoint.tensors),
+        run=module.runner(source, head=head),
     )
 
 
@@ -73,5 +98,6 @@ def named_maps(
     pooled: np.ndarray,
     logits: np.ndarray | None,
 ) -> Maps:
-    named = dict(zip(config.stage_names, maps, strict=True)) | {"pooled": pooled}
+    named = dict(zip(config.stage_names, maps, strict=True)) if maps else {}
+    named["pooled"] = pooled
     return named if logits is None else named | {"logits": logits}

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from convnext import bundled, convert
+from convnext.classification.predictions import softmax
 from convnext.cli import show
-from convnext.cli.classify import softmax
 from convnext.cli.quiet import quiet_stderr
 from convnext.hub import Source
 from convnext.running import FRAMEWORKS, open_runner

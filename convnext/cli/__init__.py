@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 
 from convnext.conversion import WRITTEN
 from convnext.running import FRAMEWORKS
@@ -98,8 +99,16 @@ def _verify(command: argparse.ArgumentParser) -> None:
 
 
 def _classify(command: argparse.ArgumentParser) -> None:
-    command.description = "Label pictures with their likeliest classes."
-    command.add_argument("pictures", nargs="+", metavar="PICTURE", help="picture files")
+    command.description = (
+        "Label pictures with their likeliest classes: on the terminal, or any number of them in a "
+        "file. Interrupted, the same command goes on where it was."
+    )
+    command.add_argument(
+        "pictures",
+        nargs="+",
+        metavar="PICTURE",
+        help="files, folders, patterns such as 'photos/**/*.jpg', or - for paths on standard input",
+    )
     command.add_argument("--model", metavar="PATH", help="checkpoint; default the bundled one")
     command.add_argument(
         "--framework", choices=tuple(FRAMEWORKS), help="default: what is installed"
@@ -108,6 +117,30 @@ def _classify(command: argparse.ArgumentParser) -> None:
         "--top-k", type=int, default=3, metavar="N", help="classes to show; default 3"
     )
     command.add_argument("--json", action="store_true", help="print JSON")
+    _output(command.add_argument_group("into a file"))
+
+
+def _output(options: argparse._ArgumentGroup) -> None:
+    options.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="write here instead: .parquet, .csv or .jsonl; a picture that cannot be read is "
+        "listed with the reason",
+    )
+    options.add_argument(
+        "--features", action="store_true", help="also write each picture's pooled vector"
+    )
+    options.add_argument(
+        "--sheet", type=Path, metavar="FILE", help="also draw a contact sheet, such as sheet.png"
+    )
+    options.add_argument(
+        "--batch-size", type=int, default=32, metavar="N", help="pictures at once; default 32"
+    )
+    options.add_argument(
+        "--workers", type=int, metavar="N", help="processes that decode; default one a core"
+    )
+    options.add_argument("--overwrite", action="store_true", help="replace what is at FILE")
 
 
 def _fields(command: argparse.ArgumentParser) -> None:

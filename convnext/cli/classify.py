@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from convnext import bundled, checks
+from convnext.classification import Classification, listing
+from convnext.classification.predictions import likeliest, named
 from convnext.cli import show
 from convnext.cli.quiet import quiet_stderr
 from convnext.hub import Source
@@ -18,10 +31,71 @@ BATCH = 8
 
 
 def run(arguments: argparse.Namespace) -> int:
-    top_k = checks.integer("--top-k", arguments.top_k, 1)
+    checks.integer("--top-k", arguments.top_k, 1)
     source, framework = Source(arguments.model or bundled.MODEL), _framework(arguments.framework)
+    if arguments.out is None:
+        return _on_the_terminal(arguments, source, framework)
+    return _into_a_file(arguments, source, framework)
+
+
+def _into_a_file(arguments: argparse.Namespace, source: Source, framework: str) -> int:
+    if arguments.json:
+        raise ValueError("--json prints; with --out, give a FILE that ends in .jsonl")
+    work = Classification(
+        arguments.out,
+        top_k=arguments.top_k,
+        features=arguments.features,
+        sheet=arguments.sheet,
+        batch_size=arguments.batch_size,
+        workers=arguments.workers,
+        overwrite=arguments.overwrite,
+    )
     with quiet_stderr():
-        rows = list(_rows(open_runner(source, framework), arguments.pictures, top_k))
+        runner = open_runner(source, framework)
+    try:
+        with _bar() as progress:
+            summary = work.run(runner, listing.pictures(arguments.pictures), progress)
+    except KeyboardInterrupt:
+        Console(stderr=True).print(f"the same command goes on from {work.journal}")
+        raise
+    show.console.print(
+        f"{work.target}: {summary.pictures:,} pictures, of which {summary.bad:,} could not be used"
+    )
+    return 0
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal, fed with the pictures done and in all."""
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, transient=True, console=Console(stderr=True)) as bar:
+        task = bar.add_task("", total=None)
+
+        def update(done: int, total: int) -> None:
+            if bar.tasks[0].total is None:
+                bar.reset(task, completed=done, total=total)  # what was done before has no rate
+            bar.update(task, completed=done)
+
+        yield update
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed or 0:,.1f} pictures/s")
+
+
+def _on_the_terminal(arguments: argparse.Namespace, source: Source, framework: str) -> int:
+    if arguments.features or arguments.sheet or arguments.overwrite:
+        raise ValueError("--features, --sheet and --overwrite go with --out FILE")
+    with quiet_stderr():
+        pictures = list(listing.pictures(arguments.pictures))
+        rows = list(_rows(open_runner(source, framework), pictures, arguments.top_k))
     if arguments.json:
         show.as_json(rows)
     else:
@@ -38,30 +112,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _rows(runner: Runner, pictures: list[str], top_k: int) -> Iterator[dict[str, Any]]:
+    if not runner.has_head:
+        raise ValueError("the model has no classifier; choose a checkpoint with a head")
     for start in range(0, len(pictures), BATCH):
         batch = pictures[start : start + BATCH]
-        logits = runner.run(runner.features(batch).pixel_values).get("logits")
-        if logits is None:
-            raise ValueError("the model has no classifier; choose a checkpoint with a head")
-        for picture, scores in zip(batch, softmax(logits), strict=True):
-            best = np.argsort(-scores, kind="stable")[:top_k]
-            yield {
-                "picture": picture,
-                "labels": [
-                    {
-                        "label": runner.config.label(int(i)),
-                        "index": int(i),
-                        "probability": float(scores[i]),
-                    }
-                    for i in best
-                ],
-            }
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities (N, L) of logits (N, L)."""
-    powers = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
-    return powers / powers.sum(-1, keepdims=True)
+        logits = runner.run(runner.features(batch).pixel_values, maps=False)["logits"]
+        for picture, best in zip(batch, likeliest(logits, top_k), strict=True):
+            yield {"picture": picture, "labels": named(best, runner.class_names)}
 
 
 def _framework(asked: str | None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,18 +9,20 @@ import torch
 
 from convnext.hub import Source
 from convnext.pt import ConvNextForImageClassification, ConvNextModel
-from convnext.running import Maps, named_maps
+from convnext.running import Maps, Run, named_maps
 
 
-def runner(source: Source, *, head: bool) -> Callable[[np.ndarray], Maps]:
+def runner(source: Source, *, head: bool) -> Run:
     model = (ConvNextForImageClassification if head else ConvNextModel).from_pretrained(source)
     base: Any = model.base_model
 
-    def run(pixel_values: np.ndarray) -> Maps:
+    def run(pixel_values: np.ndarray, *, maps: bool = True) -> Maps:
         with torch.inference_mode():
-            output = base(torch.from_numpy(pixel_values), output_hidden_states=True)
+            output = base(
+                torch.from_numpy(pixel_values), output_hidden_states=maps, return_dict=True
+            )
             logits = model.classifier(output.pooler_output).numpy() if head else None
-        maps = tuple(state.numpy() for state in output.hidden_states)
-        return named_maps(model.config, maps, output.pooler_output.numpy(), logits)
+        states = tuple(state.numpy() for state in output.hidden_states)
+        return named_maps(model.config, states, output.pooler_output.numpy(), logits)
 
     return run

@@ -1,4 +1,4 @@
-"""The SavedModel of a Keras model: the one thing here that only TensorFlow can do."""
+"""The SavedModel of a Keras model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from convnext.inputs import AXES
+from convnext.tf.graphs import any_pictures
 
 
 def export_saved_model(
@@ -26,9 +26,6 @@ def export_saved_model(
         verbose: whether Keras prints a summary.
         input_signature: a tf.TensorSpec, or a list of it, to fix the size.
     """
-    shape = [model.config.num_channels if axis == "C" else None for axis in AXES[model.data_format]]
-    any_size = tf.TensorSpec(shape, model.variable_dtype, name=model.main_input_name)
-
     def serve(pixel_values: tf.Tensor) -> dict[str, tf.Tensor]:
         named = model(pixel_values, return_dict=True, training=False)._asdict()
         states = named.pop("hidden_states")
@@ -36,7 +33,6 @@ def export_saved_model(
 
     archive = keras.export.ExportArchive()
     archive.track(model)
-    archive.add_endpoint(
-        "serve", serve, input_signature=tf.nest.flatten(input_signature or any_size)
-    )
+    spec = tf.nest.flatten(input_signature or any_pictures(model))
+    archive.add_endpoint("serve", serve, input_signature=spec)
     archive.write_out(os.fspath(filepath), verbose=verbose)

@@ -1,0 +1,114 @@
+"""The files that predictions are written to, row by row, so that memory does not grow with them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from convnext import checks
+from convnext.classification.predictions import Prediction, named
+
+_ROWS = 1000  # of a parquet file, held in memory at once
+
+
+class Layout(NamedTuple):
+    """What the columns are."""
+
+    names: list[str]  # class names by index; empty: the network has no classifier
+    top_k: int  # classes of each picture
+    features: int  # length of the pooled vector, 0 to leave it out
+
+
+Write = Callable[[Path, Iterator[Prediction], Layout], None]
+
+
+def writer(target: Path) -> Write:
+    """What writes files with the suffix of `target`.
+
+    Raises:
+        ValueError: the suffix is none of `WRITERS`.
+        ImportError: parquet, and pyarrow is not installed.
+    """
+    suffix = checks.one_of("the suffix of --out", target.suffix.lower(), tuple(WRITERS))
+    if suffix == ".parquet":
+        _pyarrow()
+    return WRITERS[suffix]
+
+
+def write_jsonl(path: Path, predictions: Iterator[Prediction], layout: Layout) -> None:
+    """One JSON object a line."""
+    with path.open("w", encoding="utf-8") as file:
+        for prediction in predictions:
+            file.write(json.dumps(_row(prediction, layout), ensure_ascii=False) + "\n")
+
+
+def write_csv(path: Path, predictions: Iterator[Prediction], layout: Layout) -> None:
+    """A heading, then one line a picture: label_1, index_1, probability_1, label_2, ..."""
+    ranks = range(1, layout.top_k + 1)
+    fields = [f"{field}_{rank}" for rank in ranks for field in ("label", "index", "probability")]
+    fields += [f"feature_{i}" for i in range(1, layout.features + 1)]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        lines = csv.writer(file)
+        lines.writerow(["picture", "error", *fields])
+        for row in (_row(prediction, layout) for prediction in predictions):
+            values = [value for label in row["labels"] for value in label.values()]
+            values += row.get("features") or []
+            values += [""] * (len(fields) - len(values))
+            lines.writerow([row["picture"], row["error"], *values])
+
+
+def write_parquet(path: Path, predictions: Iterator[Prediction], layout: Layout) -> None:
+    """Columns picture, error, labels (a list of structs) and, where asked for, features."""
+    pa, parquet = _pyarrow()
+    label = {"label": pa.string(), "index": pa.int32(), "probability": pa.float64()}
+    fields = {"picture": pa.string(), "error": pa.string(), "labels": pa.list_(pa.struct(label))}
+    if layout.features:
+        fields["features"] = pa.list_(pa.float32())
+    schema = pa.schema(fields)
+    with parquet.ParquetWriter(path, schema) as file:
+        while rows := [_row(prediction, layout) for prediction in islice(predictions, _ROWS)]:
+            file.write_table(pa.Table.from_pylist(rows, schema))
+
+
+WRITERS: dict[str, Write] = {
+    ".parquet": write_parquet,
+    ".csv": write_csv,
+    ".jsonl": write_jsonl,
+}
+
+
+def _row(prediction: Prediction, layout: Layout) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "picture": printable(prediction.picture),
+        "error": None if prediction.error is None else printable(prediction.error),
+        "labels": named(prediction.best, layout.names),
+    }
+    if layout.features:
+        found = prediction.features
+        row["features"] = None if found is None else _shortest(found)
+    return row
+
+
+def printable(path: str) -> str:
+    """File names may hold bytes that are no text; those are written as \\udcff."""
+    return path.encode("utf-8", "backslashreplace").decode()
+
+
+def _shortest(values: np.ndarray) -> list[float]:
+    """float32 as the shortest decimals that stand for it: 0.1, not 0.10000000149011612."""
+    return values.astype(str).astype(float).tolist()
+
+
+def _pyarrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise ImportError("parquet needs pyarrow: pip install 'convnext[parquet]'") from error
+    return pyarrow, pyarrow.parquet

@@ -1,0 +1,82 @@
+"""The contact sheet: pictures in rows, each above its likeliest class."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from convnext import pictures
+from convnext.classification.predictions import Prediction
+
+PICTURES = 100  # on a sheet
+_TILE = 160  # pixels, width and height of a picture's place
+_TEXT = 36  # pixels, height of the two lines below it
+_GAP = 8
+_PAPER, _INK, _WARNING = "white", "black", "firebrick"
+
+
+def check(path: Path) -> None:
+    """Raises ValueError where Pillow writes no files with this suffix."""
+    suffix = path.suffix.lower()
+    if Image.registered_extensions().get(suffix) not in Image.SAVE:
+        raise ValueError(f"--sheet must end as a picture does, such as .png, got {path.name!r}")
+
+
+def draw(path: Path, predictions: Iterable[Prediction], names: Sequence[str]) -> None:
+    """Write the sheet of `predictions`; pictures are read again from where they are."""
+    shown = list(predictions)
+    columns = math.ceil(math.sqrt(len(shown)))
+    rows = math.ceil(len(shown) / columns)
+    across, down = _TILE + _GAP, _TILE + _TEXT + _GAP
+    sheet = Image.new("RGB", (_GAP + columns * across, _GAP + rows * down), _PAPER)
+    for place, prediction in enumerate(shown):
+        row, column = divmod(place, columns)
+        corner = (_GAP + column * across, _GAP + row * down)
+        _draw_one(sheet, corner, prediction, names)
+    sheet.save(path)
+
+
+def _draw_one(
+    sheet: Image.Image, corner: tuple[int, int], prediction: Prediction, names: Sequence[str]
+) -> None:
+    left, top = corner
+    canvas = ImageDraw.Draw(sheet)
+    small, ink = _small(prediction), _INK
+    if prediction.error is None and small is not None:
+        sheet.paste(small, (left + (_TILE - small.width) // 2, top + _TILE - small.height))
+        lines = [f"{names[best.index]} {best.probability:.0%}" for best in prediction.best[:1]]
+    else:
+        canvas.rectangle((left, top, left + _TILE, top + _TILE), outline=_WARNING)
+        lines, ink = [prediction.error or "gone since"], _WARNING
+    lines.append(Path(prediction.picture).name)
+    for i, line in enumerate(lines):
+        place = (left, top + _TILE + 2 + i * _TEXT // 2)
+        canvas.text(place, _fitting(canvas, line), fill=ink, font=_font())
+
+
+def _small(prediction: Prediction) -> Image.Image | None:
+    """The picture within a tile, upright; None if it cannot be read."""
+    if prediction.error is not None:
+        return None
+    try:
+        (picture,) = pictures.read(prediction.picture)
+    except pictures.PictureError:
+        return None
+    return ImageOps.contain(picture.bands[0], (_TILE, _TILE)).convert("RGB")
+
+
+def _fitting(canvas: ImageDraw.ImageDraw, line: str) -> str:
+    """The line, cut to the width of a tile."""
+    line = line.encode("utf-8", "replace").decode()
+    short = line
+    while canvas.textlength(short, font=_font()) > _TILE and len(line) > 1:
+        line = line[:-1]
+        short = f"{line}..."
+    return short
+
+
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(12)
