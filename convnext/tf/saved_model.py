@@ -26,6 +26,7 @@ def export_saved_model(
         verbose: whether Keras prints a summary.
         input_signature: a tf.TensorSpec, or a list of it, to fix the size.
     """
+
     def serve(pixel_values: tf.Tensor) -> dict[str, tf.Tensor]:
         named = model(pixel_values, return_dict=True, training=False)._asdict()
         states = named.pop("hidden_states")

@@ -1,0 +1,60 @@
+"""A run that is killed at any moment and started again has every picture exactly once."""
+
+import csv
+import random
+import sqlite3
+import subprocess
+import sys
+import time
+
+from tests import classifying
+
+KILLS, PICTURES = 8, 120
+WAIT = 60  # seconds until something is wrong
+
+
+def start(folder, target):
+    command = [sys.executable, "-m", "tests.classifying", str(folder), str(target), "0.03"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def results_in(journal):
+    file = sqlite3.connect(journal)
+    try:
+        tables = file.execute("SELECT name FROM sqlite_master WHERE name = 'results'").fetchall()
+        return file.execute("SELECT count(*) FROM results").fetchone()[0] if tables else 0
+    finally:
+        file.close()
+
+
+def kill_at_a_random_moment(process, journal, moment):
+    deadline = time.monotonic() + WAIT
+    while not journal.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(moment)
+    process.kill()
+    # returns only when the decoding processes, which share these pipes, have ended too
+    process.communicate(timeout=WAIT)
+
+
+def test_killed_again_and_again(tmp_path):
+    paths = classifying.save_pictures(tmp_path / "pictures", PICTURES)
+    target, journal = tmp_path / "out.csv", tmp_path / "out.csv.unfinished"
+    moments, found = random.Random(4), []
+    for _ in range(KILLS):
+        if target.exists():
+            break
+        kill_at_a_random_moment(start(tmp_path / "pictures", target), journal, moments.random())
+        found.append(results_in(journal) if journal.exists() else PICTURES)
+    assert any(0 < count < PICTURES for count in found), found  # or nothing was put to the test
+    assert found == sorted(found)
+    if not target.exists() or journal.exists():
+        process = start(tmp_path / "pictures", target)
+        _, errors = process.communicate(timeout=WAIT)
+        assert process.returncode == 0, errors
+    with target.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["picture"] for row in rows] == paths
+    for i, row in enumerate(rows):
+        assert (row["error"], row["label_1"]) == ("", classifying.expected(i)[0][0])
+    assert not journal.exists()
