@@ -54,7 +54,8 @@ def _targets(logits: Any, labels: Any) -> Any:
 
 
 def _classes(logits: Any, labels: Any) -> Any:
-    if _is_float(labels) or len(labels.shape) > 2 or tuple(labels.shape[1:]) not in ((), (1,)):
+    counts = {logits.shape[0], labels.shape[0]} - {None}  # those that a graph knows
+    if _is_float(labels) or tuple(labels.shape[1:]) not in ((), (1,)) or len(counts) > 1:
         raise ValueError(
             f"labels must be class indices, one for each picture, got {tuple(labels.shape)} of "
             f"{labels.dtype}; for targets of several classes a picture give floats and "
