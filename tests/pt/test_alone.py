@@ -36,7 +36,7 @@ def test_everything_works_without_the_others(tmp_path):
 
 
 def test_loading_does_not_import_the_compiler(tmp_path):
-    code = WORK.splitlines()[1:5] + ["print('torch._dynamo' in sys.modules)"]
+    code = [*WORK.splitlines()[1:5], "print('torch._dynamo' in sys.modules)"]
     done = run("\n".join(code), tiny.saved(tmp_path))
     assert done.stdout == "False\n", done.stderr
 

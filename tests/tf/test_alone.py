@@ -1,0 +1,85 @@
+"""convnext.tf where torch is not installed, and where Keras 3 is not what it gets."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from convnext import store
+from convnext.dialects import DIALECTS
+from convnext.tensors import Tensor
+from tests import loud
+from tests.tf import tiny
+
+# None makes the import fail, and find_spec say that there is no such module
+BLOCK = "import sys\nsys.modules['torch'] = None\n"
+
+WORK = """
+import numpy as np
+from convnext.tf import TFConvNextForImageClassification
+
+model = TFConvNextForImageClassification.from_pretrained(sys.argv[1])
+print(tuple(model(np.zeros((1, 3, 32, 32), "float32"), labels=np.array([0])).logits.shape))
+model.save_pretrained(sys.argv[2])
+"""
+
+
+def run(code: str, *arguments, **variables) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-c", BLOCK + code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=os.environ | variables,
+    )
+
+
+def written(path, dialect: str):
+    """The loud weights in one file of a dialect."""
+    config = tiny.config()
+    arrays = {name: array.astype(np.float32) for name, array in loud.weights(config).items()}
+    tensors = {name: Tensor.of(array) for name, array in arrays.items()}
+    path.parent.mkdir(exist_ok=True)
+    store.write_file(path, config, tensors, DIALECTS[dialect])
+
+
+def test_a_safetensors_folder_needs_no_torch(tmp_path):
+    done = run(WORK, tiny.saved(tmp_path / "one"), tmp_path / "two")
+    assert done.stdout == "(1, 3)\n", done.stderr
+    one, two = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("one", "two"))
+    assert one == two
+
+
+def test_a_folder_of_transformers_tensorflow_needs_no_torch(tmp_path):
+    written(tmp_path / "one" / "tf_model.h5", "huggingface-tf")
+    done = run(WORK, tmp_path / "one", tmp_path / "two")
+    assert done.stdout == "(1, 3)\n", done.stderr
+
+
+def test_a_pickled_checkpoint_asks_for_torch_by_name(tmp_path):
+    (tmp_path / "pytorch_model.bin").write_bytes(b"PK\x03\x04" + bytes(40))
+    done = run(WORK, tmp_path, tmp_path / "two")
+    assert done.returncode == 1
+    assert "read and written by torch, which is not installed" in done.stderr
+    assert "pip install 'convnext[pt]'" in done.stderr
+    assert not (tmp_path / "two").exists()
+
+
+@pytest.mark.parametrize("module", ["torch", "convnext.pt"])
+def test_the_block_blocks(module):
+    done = run(f"import {module}")
+    assert done.returncode == 1
+    assert "ImportError" in done.stderr or "ModuleNotFoundError" in done.stderr
+
+
+def test_legacy_keras_is_refused():
+    done = run("import convnext.tf", TF_USE_LEGACY_KERAS="1")
+    assert done.returncode == 1
+    assert "written for Keras 3, and TF_USE_LEGACY_KERAS asks for Keras 2: unset it" in done.stderr
+
+
+def test_it_asks_for_keras_by_name():
+    done = run("sys.modules['keras'] = None\nimport convnext.tf")
+    assert done.returncode == 1
+    assert "convnext.tf needs Keras 3: pip install 'convnext[tf]'" in done.stderr
