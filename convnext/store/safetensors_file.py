@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from convnext.porter import PortError
+from convnext.store import blocks, limits
 from convnext.tensors import Tensor, storage
 
 DTYPES = {
@@ -30,6 +32,7 @@ DTYPES = {
 }
 _CODES = {name: code for code, name in DTYPES.items()}
 _ALIGNMENT = 8  # of the data's start, as the format asks
+_HEADER = 2**24  # bytes; the largest ConvNeXt's takes 40,000
 
 
 def matches(start: bytes) -> bool:
@@ -40,12 +43,11 @@ def matches(start: bytes) -> bool:
 def read(path: Path, *, mapped: bool) -> dict[str, Tensor]:
     """Name -> tensor. `mapped` arrays are the file's own pages, copied when written to."""
     header, start = _header(path)
+    header.pop("__metadata__", None)
+    limits.count(path, len(header))
     whole = np.memmap(path, np.uint8, "c") if mapped else None
-    return {
-        name: _tensor(path, start, name, row, whole)
-        for name, row in header.items()
-        if name != "__metadata__"
-    }
+    tensors = {name: _tensor(path, start, name, row, whole) for name, row in header.items()}
+    return limits.checked(path, tensors)
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -53,27 +55,29 @@ def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
     with path.open("wb") as file:
         file.write(_written_header(tensors, metadata))
         for name, tensor in tensors.items():
-            _append(file, name, tensor)
+            blocks.append(file, name, tensor)
 
 
 def _header(path: Path) -> tuple[dict[str, Any], int]:
     """The file's header, and where its data starts. The library checks offsets and sizes."""
     try:
-        with safe_open(path, framework="np"):
-            pass
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(length), object_pairs_hook=_unique)
-    except (SafetensorError, ValueError) as error:
+            if length > _HEADER:
+                raise ValueError(f"its header is to have {length:,} bytes")
+            with safe_open(path, framework="np"):
+                header = json.loads(file.read(length), object_pairs_hook=_unique)
+    except (SafetensorError, ValueError, RecursionError) as error:
         raise PortError(f"{path}: damaged or truncated safetensors file ({error})") from None
     return header, 8 + length
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    keys = [key for key, _ in pairs]
-    if repeated := {key for key in keys if keys.count(key) > 1}:
-        raise ValueError(f"{', '.join(sorted(repeated))} is there twice")
-    return dict(pairs)
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"{twice} is there twice")
+    return values
 
 
 def _tensor(
@@ -86,11 +90,9 @@ def _tensor(
     begin, end = (start + offset for offset in row["data_offsets"])
 
     def load() -> np.ndarray:
-        if whole is not None:
-            flat = whole[begin:end].view(np.ndarray).view(storage(dtype))
-        else:
-            flat = np.fromfile(path, np.uint8, end - begin, offset=begin).view(storage(dtype))
-        return flat.reshape(shape)
+        if whole is None:
+            return blocks.taken(path, begin, shape, np.dtype(storage(dtype)))
+        return whole[begin:end].view(np.ndarray).view(storage(dtype)).reshape(shape)
 
     return Tensor(shape, dtype, load)
 
@@ -109,10 +111,3 @@ def _written_header(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) 
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % _ALIGNMENT)
     return len(text).to_bytes(8, "little") + text
-
-
-def _append(file: IO[bytes], name: str, tensor: Tensor) -> None:
-    array = np.ascontiguousarray(tensor.read())
-    if array.nbytes != tensor.nbytes:
-        raise PortError(f"{name} was to be {tensor.nbytes} bytes, got {array.nbytes}")
-    file.write(array.reshape(-1).view(np.uint8).data)

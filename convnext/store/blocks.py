@@ -1,0 +1,40 @@
+"""Arrays on their way into a file, a block at a time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from convnext.porter import PortError
+from convnext.tensors import Tensor, storage
+
+BYTES = 2**22  # of a block
+
+
+def append(file: IO[bytes], name: str, tensor: Tensor) -> None:
+    """Write a tensor's values in C order, without a second copy of all of it in memory."""
+    array = tensor.read()
+    if array.shape != tensor.shape or array.dtype != storage(tensor.dtype):
+        raise PortError(
+            f"{name} was to be {tensor.dtype} {tensor.shape}, got {array.dtype} {array.shape}"
+        )
+    rows = array if array.ndim else array.reshape(1)
+    step = max(1, BYTES // max(1, rows[:1].nbytes))
+    for start in range(0, len(rows), step):
+        block = np.ascontiguousarray(rows[start : start + step])
+        file.write(block.reshape(-1).view(np.uint8).data)
+
+
+def taken(path: Path, start: int, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """The values that stand in a file from `start` on.
+
+    Raises:
+        PortError: the file ends before.
+    """
+    count = int(np.prod(shape))
+    flat = np.fromfile(path, dtype, count, offset=start)
+    if flat.size != count:
+        raise PortError(f"{path}: it has become shorter since it was opened")
+    return flat.reshape(shape)
