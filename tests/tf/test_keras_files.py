@@ -106,13 +106,14 @@ def test_a_saved_model_names_its_maps(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("policy", "taken"), [("mixed_bfloat16", "float32"), ("float64", "float64")]
+    ("policy", "taken", "atol"),
+    [("mixed_bfloat16", "float32", 0.05), ("float64", "float64", 3e-6)],
 )
-def test_a_saved_model_takes_pictures_in_the_type_of_its_weights(policy, taken, tmp_path):
+def test_a_saved_model_takes_pictures_in_the_type_of_its_weights(policy, taken, atol, tmp_path):
     serve = served(tiny.classifier(dtype=policy), tmp_path / "served")
     output = serve(pixel_values=tf.constant(PICTURES, taken))
     expected = tiny.numbers(tiny.classifier()(PICTURES).logits)
-    np.testing.assert_allclose(tiny.numbers(output["logits"]), expected, rtol=0, atol=0.1)
+    np.testing.assert_allclose(tiny.numbers(output["logits"]), expected, rtol=0, atol=atol)
 
 
 @pytest.mark.parametrize("wrap", [lambda spec: spec, lambda spec: [spec]])
@@ -122,7 +123,7 @@ def test_a_signature_fixes_the_size(wrap, tmp_path):
     assert serve.structured_input_signature[1]["pixel_values"].shape == (1, 3, 37, 70)
 
 
-def test_a_functional_model_around_it_trains_and_is_saved(tmp_path):
+def test_a_functional_model_around_it_is_saved_whole(tmp_path):
     inputs = keras.Input((3, None, None))
     output = tiny.classifier(output_hidden_states=True)(inputs)
     outputs = {
