@@ -7,6 +7,7 @@ except ImportError as error:
 
 from convnext import outputs
 from convnext.pt.model import ConvNextForImageClassification, ConvNextModel
+from convnext.pt.preprocessing import WithPreprocessing
 
 # so that torch.export.save can name the outputs in its file
 for output in (
@@ -16,4 +17,4 @@ for output in (
 ):
     pytree._register_namedtuple(output, serialized_type_name=f"convnext.{output.__name__}")
 
-__all__ = ["ConvNextForImageClassification", "ConvNextModel"]
+__all__ = ["ConvNextForImageClassification", "ConvNextModel", "WithPreprocessing"]

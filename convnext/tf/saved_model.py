@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from convnext.features import ConvNextFeatureExtractor
 from convnext.tf.graphs import any_pictures
+from convnext.tf.preprocessing import WithPreprocessing
 
 
 def export_saved_model(
@@ -17,23 +20,32 @@ def export_saved_model(
     *,
     verbose: bool = False,
     input_signature: Any = None,
+    extract: ConvNextFeatureExtractor | None = None,
 ) -> None:
-    """Write endpoint "serve": pixel_values of any size and number -> a dict of named tensors.
+    """Write endpoint "serve": pictures of any size and number -> a dict of named tensors.
 
     Args:
         model: a TFConvNextModel or TFConvNextForImageClassification.
         filepath: folder to write.
         verbose: whether Keras prints a summary.
         input_signature: a tf.TensorSpec, or a list of it, to fix the size.
+        extract: preprocessing to put before the network; without it, it takes `pixel_values`.
     """
-
-    def serve(pixel_values: tf.Tensor) -> dict[str, tf.Tensor]:
-        named = model(pixel_values, return_dict=True, training=False)._asdict()
-        states = named.pop("hidden_states")
-        return named | {f"hidden_states_{i}": state for i, state in enumerate(states)}
-
+    serve: Any
+    if extract is None:
+        serve, any_size = partial(_named, model), any_pictures(model)
+    else:
+        serve = WithPreprocessing(model, extract)
+        any_size = serve.signature
     archive = keras.export.ExportArchive()
     archive.track(model)
-    spec = tf.nest.flatten(input_signature or any_pictures(model))
+    spec = tf.nest.flatten(input_signature or any_size)
     archive.add_endpoint("serve", serve, input_signature=spec)
     archive.write_out(os.fspath(filepath), verbose=verbose)
+
+
+def _named(model: Any, pixel_values: tf.Tensor) -> dict[str, tf.Tensor]:
+    """A SavedModel returns no NamedTuple."""
+    named = model(pixel_values, return_dict=True, training=False)._asdict()
+    states = named.pop("hidden_states")
+    return named | {f"hidden_states_{i}": state for i, state in enumerate(states)}

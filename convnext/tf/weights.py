@@ -12,6 +12,7 @@ import numpy as np
 from convnext import checks, store
 from convnext.config import ConvNextConfig
 from convnext.dialects import KERAS
+from convnext.features import ConvNextFeatureExtractor
 from convnext.hub import Source
 from convnext.inputs import AXES
 from convnext.outputs import (
@@ -39,6 +40,7 @@ class PreTrainedModel(keras.Model):
         self.data_format = checks.one_of("data_format", data_format, tuple(AXES))
         # XLA has no fast depthwise convolution, so jit_compile="auto" is to leave it off
         self.supports_jit = keras.backend.backend() != "tensorflow"
+        self._source: Source | None = None  # where it was loaded from
         self.built = True  # every layer is, by its constructor: no call is needed before saving
 
     @classmethod
@@ -82,6 +84,7 @@ class PreTrainedModel(keras.Model):
             ignore_mismatched_sizes=ignore_mismatched_sizes,
         )
         model = cls(config, data_format=data_format, dtype=dtype)
+        model._source = place
         variables = model._variables()
         for name in plan.loaded:
             variable, row = variables[name]
@@ -142,21 +145,55 @@ class PreTrainedModel(keras.Model):
         return super().compute_metrics(x, _labels(x, y), scores, sample_weight)
 
     def export(
-        self, filepath: str | os.PathLike[str], format: str = "tf_saved_model", **kwargs: Any
+        self,
+        filepath: str | os.PathLike[str],
+        format: str = "tf_saved_model",
+        *,
+        with_preprocessing: bool | ConvNextFeatureExtractor = False,
+        **kwargs: Any,
     ) -> None:
         """Write for serving; a SavedModel takes pictures of any size and returns a dict.
 
         Args:
             filepath: folder of the SavedModel, or the file of another format.
             format: "tf_saved_model", or one of Keras' other formats.
+            with_preprocessing: the SavedModel takes `pictures`, (N, H, W, C) uint8 of any one
+                size, and returns `probabilities` (N, L) and `label` (N,). True takes the
+                preprocessing of the checkpoint that the model was loaded from.
             kwargs: as `keras.Model.export` takes them.
-        """
-        if format != "tf_saved_model" or keras.backend.backend() != "tensorflow":
-            super().export(filepath, format=format, **kwargs)
-            return
-        from convnext.tf.saved_model import export_saved_model
 
-        export_saved_model(self, filepath, **kwargs)
+        Raises:
+            ValueError: `with_preprocessing` does not fit the model, the format or the backend.
+            NotFoundError (an OSError): the checkpoint has no preprocessor_config.json.
+        """
+        if format == "tf_saved_model" and keras.backend.backend() == "tensorflow":
+            from convnext.tf.saved_model import export_saved_model
+
+            extract = self._preprocessing(with_preprocessing)
+            export_saved_model(self, filepath, extract=extract, **kwargs)
+        elif with_preprocessing:
+            raise ValueError(
+                f"with_preprocessing needs a SavedModel and TensorFlow, got {format!r} and "
+                f"{keras.backend.backend()}"
+            )
+        else:
+            super().export(filepath, format=format, **kwargs)
+
+    def _preprocessing(
+        self, asked: bool | ConvNextFeatureExtractor
+    ) -> ConvNextFeatureExtractor | None:
+        if isinstance(asked, ConvNextFeatureExtractor):
+            return asked
+        if not checks.flag("with_preprocessing", asked):
+            return None
+        if self._source is None:
+            raise ValueError(
+                "with_preprocessing=True takes that of the checkpoint a model was loaded from, and "
+                "this one was not; give a ConvNextFeatureExtractor"
+            )
+        return ConvNextFeatureExtractor.from_json_file(
+            self._source.require([ConvNextFeatureExtractor.FILE])
+        )
 
     def _named(self, x: Any, y_pred: Any) -> Any:
         """An output with its names, which `return_dict=False` leaves out."""
