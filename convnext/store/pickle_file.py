@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,40 +9,31 @@ from typing import Any
 import numpy as np
 
 from convnext.porter import PortError
+from convnext.store import limits, pickle_guard
 from convnext.tensors import Tensor, storage
-
-LEGACY = b"\x80\x02\x8a\x0a"  # before torch 1.6; later ones are zip files
-ZIP = b"PK\x03\x04"
 
 # Where training scripts put the weights, the one to use first (timm's order).
 WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
 
 
 def matches(start: bytes) -> bool:
-    return start.startswith((LEGACY, ZIP))
+    return start.startswith((pickle_guard.LEGACY, pickle_guard.ZIP))
 
 
 def read(path: Path, *, mapped: bool) -> dict[str, Tensor]:
     """Name -> tensor of the state dict, taken out of a training script's wrapper."""
     del mapped  # torch maps what it can
     torch = _torch(path)
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace]), path.open("rb") as file:
-            is_zip = file.read(4) == ZIP
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
-        reason = (str(error).strip() or repr(error)).splitlines()[0]
-        raise PortError(
-            f"{path}: not a state dict that loads without running code ({reason})"
-        ) from None
+    content = pickle_guard.load(torch, path)
     state = next((content[key] for key in WRAPPERS if _holds(content, key)), content)
     if not isinstance(state, Mapping):
         raise PortError(f"{path}: expected a dict of tensors, got {type(state).__name__}")
-    return {
-        str(name): _tensor(torch, value)
+    tensors = {
+        name: _tensor(torch, pickle_guard.plain(torch, path, name, value))
         for name, value in state.items()
         if isinstance(value, torch.Tensor)
     }
+    return limits.checked(path, tensors)
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -55,7 +44,10 @@ def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
         value = torch.from_numpy(np.ascontiguousarray(tensor.read()))
         state[name] = value.view(torch.bfloat16) if tensor.dtype == "bfloat16" else value
     wrapper = metadata.get("wrapper")
-    torch.save({wrapper: state} if wrapper else state, path)
+    try:
+        torch.save({wrapper: state} if wrapper else state, path)
+    except RuntimeError as error:  # how torch tells of a full disk
+        raise OSError(f"{path}: {str(error).splitlines()[0]}") from None
 
 
 def _torch(path: Path) -> Any:
@@ -77,7 +69,7 @@ def _tensor(torch: Any, value: Any) -> Tensor:
     dtype = str(value.dtype).removeprefix("torch.")
 
     def load() -> np.ndarray:
-        dense = value.detach().contiguous()
+        dense = value.contiguous()
         bits = dense.view(torch.uint16) if dtype == "bfloat16" else dense
         return bits.numpy().view(storage(dtype))
 

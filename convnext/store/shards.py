@@ -4,28 +4,40 @@ from __future__ import annotations
 
 import json
 import re
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 
 from convnext.jsonfile import read_json
 from convnext.porter import PortError
-from convnext.store import safetensors_file
+from convnext.store import limits, safetensors_file
 from convnext.tensors import Tensor
 
 INDEX = ".index.json"
+_FILE = re.compile(
+    r"(?!\.)[\w. ()+=@-]{1,200}", re.ASCII
+)  # no separator of any system, nothing hidden
 _UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
 def names(index: Path) -> list[str]:
-    """The files that an index names, each once; PortError for a name that leaves the folder."""
-    weight_map = read_json(index).get("weight_map")
+    """The files that an index names, each once.
+
+    Raises:
+        PortError: the index is damaged, or a name leaves its folder.
+    """
+    try:
+        weight_map = read_json(index).get("weight_map")
+    except ValueError as error:
+        raise PortError(str(error)) from None
     if not isinstance(weight_map, Mapping) or not weight_map:
-        raise PortError(f"{index}: weight_map must name a file for each tensor, got {weight_map!r}")
-    files = sorted({str(name) for name in weight_map.values()})
-    for name in files:
-        if Path(name).name != name or name in ("", ".", ".."):
+        got = reprlib.repr(weight_map)
+        raise PortError(f"{index}: weight_map must name a file for each tensor, got {got}")
+    limits.count(index, len(weight_map))
+    for name in weight_map.values():
+        if not isinstance(name, str) or not _FILE.fullmatch(name):
             raise PortError(f"{index}: a shard must be a file of the same folder, got {name!r}")
-    return files
+    return sorted(set(weight_map.values()))
 
 
 def write(
