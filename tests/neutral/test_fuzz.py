@@ -1,0 +1,44 @@
+"""Damaged files at random: refused, or loaded as the config says. `make fuzz` takes far more."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from convnext import store
+from convnext.hub import Source
+from tests import mutations
+
+SEEDS = st.integers(0, 2**32)
+
+
+@pytest.fixture(scope="module", params=["safetensors", "h5", "index-json"])
+def victim(request, tmp_path_factory):
+    return mutations.Victim(request.param, tmp_path_factory.mktemp(request.param))
+
+
+@settings(max_examples=100, deadline=None)
+@given(SEEDS)
+def test_damaged_files(victim, seed):
+    victim.outcome(victim.damage(seed))
+
+
+@settings(max_examples=30, deadline=None)
+@given(SEEDS)
+def test_a_flipped_bit_in_a_tensor_changes_that_tensor_only(victim, seed):
+    values = sorted(set(range(len(victim.data))) - set(victim.structure))
+    if not values:
+        return  # an index holds no tensor
+    at = values[seed % len(values)]
+    before = arrays(victim, victim.data)
+    damaged = bytearray(victim.data)
+    damaged[at] ^= 1 << seed % 8
+    after = arrays(victim, bytes(damaged))
+    changed = [name for name in before if before[name].tobytes() != after[name].tobytes()]
+    assert len(changed) == 1
+
+
+def arrays(victim, data) -> dict[str, np.ndarray]:
+    victim.path.write_bytes(data)
+    tensors = store.load(Source(victim.path.parent)).tensors
+    return {name: tensor.read() for name, tensor in tensors.items()}

@@ -1,0 +1,280 @@
+"""Files made to harm: refused in one clear error, without a byte read from anywhere else."""
+
+import json
+import os
+import resource
+import struct
+import sys
+
+import h5py
+import numpy as np
+import pytest
+
+from convnext import NotFoundError, PortError, store
+from convnext.hub import Source
+from convnext.store import hdf5_file, limits, safetensors_file, shards
+from convnext.tensors import Tensor
+from tests import loud
+
+CONFIG = loud.CONFIGS["two stages"]
+VALUES = np.arange(12, dtype="f4").reshape(3, 4)
+
+
+@pytest.fixture
+def fifo(tmp_path):
+    """Opening this for reading waits for ever."""
+    os.mkfifo(tmp_path / "fifo")
+    return str(tmp_path / "fifo")
+
+
+def read(path):
+    return [tensor.read() for tensor in store.load(Source(path)).tensors.values()]
+
+
+def refused(path, match):
+    """Assert that a file is refused, by name and without much memory."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(PortError, match=match) as caught:
+        read(path)
+    assert str(path) in str(caught.value)
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown * (1 if sys.platform == "darwin" else 1024) < 2**28
+
+
+def chunked(file, fifo):
+    file.create_dataset("x", data=VALUES, chunks=(1, 4))
+
+
+def gzip_bomb(file, fifo):
+    file.create_dataset("x", (2**20, 2**22), "f4", chunks=(2**10, 2**10), compression="gzip")
+
+
+def unfilled(file, fifo):
+    file.create_dataset("x", (2**20, 2**22), "f4")
+
+
+def compact(file, fifo):
+    plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plist.set_layout(h5py.h5d.COMPACT)
+    space = h5py.h5s.create_simple((3,))
+    h5py.h5d.create(file.id, b"x", h5py.h5t.IEEE_F32LE, space, plist)
+
+
+def virtual(file, fifo):
+    layout = h5py.VirtualLayout((3,), "f4", maxshape=(None,))
+    source = h5py.VirtualSource(fifo, "x", (3,), maxshape=(None,))
+    layout[: h5py.h5s.UNLIMITED] = source[: h5py.h5s.UNLIMITED]
+    file.create_virtual_dataset("x", layout)
+
+
+def external(file, fifo):
+    file.create_dataset("x", (3,), "f4", external=[(fifo, 0, 12)])
+
+
+def external_link(file, fifo):
+    file["x"] = h5py.ExternalLink(fifo, "/x")
+
+
+def hard_link(file, fifo):
+    file["x"] = VALUES
+    file["y"] = file["x"]
+
+
+def root_again(file, fifo):
+    file["layer/again"] = file["/"]
+
+
+def compound(file, fifo):
+    file["x"] = np.zeros(3, [("a", "f4"), ("b", "f4")])
+
+
+def strings(file, fifo):
+    file.create_dataset("x", data=["a", "b"], dtype=h5py.string_dtype())
+
+
+def fixed_strings(file, fifo):
+    file["x"] = np.array([b"ab", b"cd"])
+
+
+def variable_length(file, fifo):
+    file.create_dataset("x", (3,), h5py.vlen_dtype(np.float32))
+
+
+def arrays(file, fifo):
+    file.create_dataset("x", (3,), np.dtype(("f4", (2,))))
+
+
+def references(file, fifo):
+    file.create_dataset("x", (3,), h5py.ref_dtype)
+
+
+def complex_numbers(file, fifo):
+    file["x"] = np.zeros(3, complex)
+
+
+def opaque(file, fifo):
+    file["x"] = np.zeros(3, "V4")
+
+
+def odd_floats(file, fifo):
+    kind = h5py.h5t.IEEE_F32LE.copy()
+    kind.set_ebias(130)
+    file["x"] = VALUES
+    del file["x"]
+    space = h5py.h5s.create_simple((3,))
+    h5py.h5d.create(file.id, b"x", kind, space).write(space, space, np.ones(3, "f4"))
+
+
+def no_shape(file, fifo):
+    file["x"] = h5py.Empty("f4")
+
+
+def many(file, fifo):
+    for i in range(limits.TENSORS + 1):
+        file.create_group(str(i))
+
+
+@pytest.mark.parametrize(
+    ("trick", "message"),
+    [
+        (chunked, "x is stored in chunks"),
+        (gzip_bomb, "x is stored in chunks"),
+        (unfilled, "x .* is not all there"),
+        (compact, "stored in chunks"),
+        (virtual, "keeps its values in another file"),
+        (external, "keeps its values in another file"),
+        (external_link, "links are not followed"),
+        (hard_link, "another name of an object"),
+        (root_again, "another name of an object"),
+        (compound, "has the type"),
+        (strings, "has the type"),
+        (fixed_strings, "has the type"),
+        (variable_length, "has the type"),
+        (arrays, "has the type"),
+        (references, "has the type"),
+        (complex_numbers, "has the type"),
+        (opaque, "has the type"),
+        (odd_floats, "has the type"),
+        (no_shape, "x has no shape"),
+        (many, "more than 20,000 are not read"),
+    ],
+)
+def test_hdf5_tricks(tmp_path, fifo, trick, message):
+    with h5py.File(tmp_path / "model.h5", "w") as file:
+        trick(file, fifo)
+    refused(tmp_path / "model.h5", message)
+
+
+def test_hdf5_with_a_user_block_is_no_format_we_know(tmp_path):
+    with h5py.File(tmp_path / "model.h5", "w", userblock_size=512) as file:
+        file["x"] = VALUES
+    refused(tmp_path / "model.h5", "none of the formats")
+
+
+def test_hdf5_tensors_that_share_their_values(tmp_path):
+    path = tmp_path / "model.h5"
+    hdf5_file.write(path, {"a/x": Tensor.of(VALUES), "a/y": Tensor.of(VALUES)}, {})
+    with h5py.File(path) as file:
+        first, second = (file[f"a/{name}"].id.get_offset() for name in "xy")
+    data = path.read_bytes()
+    assert data.count(struct.pack("<Q", second)) == 1
+    path.write_bytes(data.replace(struct.pack("<Q", second), struct.pack("<Q", first + 4)))
+    refused(path, "has its values where another tensor has its own")
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">f8", ">f2", "<f8", "<f2"])
+def test_hdf5_of_every_byte_order_is_read_right(tmp_path, dtype):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["x"] = VALUES.astype(dtype)
+    tensor = hdf5_file.read(tmp_path / "x.h5", mapped=False)["x"]
+    assert tensor.dtype == np.dtype(dtype).name
+    assert tensor.read().dtype == np.dtype(dtype).newbyteorder("=")
+    assert np.array_equal(tensor.read(), VALUES)
+
+
+def header(content):
+    text = content if isinstance(content, bytes) else json.dumps(content).encode()
+    return struct.pack("<Q", len(text)) + text
+
+
+ROW = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+MANY = {f"x{i}": ROW for i in range(limits.TENSORS + 1)}
+TWICE = b"{" + b",".join([b'"x":' + json.dumps(ROW).encode()] * 100_000) + b"}"
+SAFETENSORS = {
+    "header of 100 MB": (struct.pack("<Q", 10**8) + b"{" + b" " * 10**8, "its header is to have"),
+    "header of 2^63": (struct.pack("<Q", 2**63) + b"{}", "its header is to have"),
+    "too many": (header(MANY), "more than 20,000 are not read"),
+    "one name 100,000 times": (header(TWICE), "x is there twice"),
+    "long name": (header({"x" * 2000: ROW}), "name has 2,000 characters"),
+    "nested": (header(b"[" * 100_000), "none of the formats"),
+    "nested in a row": (header(b'{"x":' + b"[" * 100_000), "damaged"),
+    "shape overflows": (header({"x": ROW | {"shape": [2**63, 2**63, 4]}}), "damaged"),
+    "shape below 0": (header({"x": ROW | {"shape": [-1]}}), "damaged"),
+    "overlapping": (
+        header({n: ROW | {"shape": [1], "data_offsets": [0, 4]} for n in "xy"}) + b"1234",
+        "damaged",
+    ),
+    "offsets beyond": (header({"x": ROW | {"data_offsets": [2**40, 2**40]}}), "damaged"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("trick", SAFETENSORS)
+def test_safetensors_tricks(tmp_path, trick):
+    content, message = SAFETENSORS[trick]
+    (tmp_path / "model.safetensors").write_bytes(content)
+    refused(tmp_path / "model.safetensors", message)
+
+
+@pytest.fixture
+def sharded(tmp_path):
+    tensors = {name: Tensor.of(value) for name, value in loud.weights(CONFIG).items()}
+    store.save_folder(tmp_path / "sharded", CONFIG, tensors, max_shard_size="20KB")
+    return tmp_path / "sharded" / "model.safetensors.index.json"
+
+
+def name_all(index, name):
+    weight_map = json.loads(index.read_text())["weight_map"]
+    index.write_text(json.dumps({"weight_map": dict.fromkeys(weight_map, name)}))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../x.safetensors", "/etc/passwd", "C:\\x.safetensors", "..\\x", ".", "..", ".hidden",
+        "a/../x", "x\0.safetensors", "x" * 300, "\ud800", "x\n", "", 3, None, ["x"],
+    ],
+)  # fmt: skip
+def test_a_shard_s_name_is_a_plain_one(sharded, name):
+    name_all(sharded, name)
+    refused(sharded, "a shard must be a file of the same folder")
+
+
+def test_an_index_that_is_no_json_object(sharded):
+    for content in ("", "[]", "[" * 100_000, '{"weight_map": ' + "9" * 5000 + "}", "\xff"):
+        sharded.write_bytes(content.encode("latin1"))
+        refused(sharded, "not valid JSON|expected a JSON object")
+
+
+def test_shards_that_are_no_files(sharded, tmp_path, fifo):
+    name_all(sharded, "shard.safetensors")
+    shard = sharded.with_name("shard.safetensors")
+    for target in (fifo, "/dev/zero", str(tmp_path), str(tmp_path / "nothing"), str(shard)):
+        shard.symlink_to(target)
+        with pytest.raises(NotFoundError, match=r"no shard\.safetensors there"):
+            store.load(Source(sharded))
+        shard.unlink()
+
+
+def test_a_tensor_in_two_shards(sharded):
+    first, *_ = shards.names(sharded)
+    tensors = safetensors_file.read(sharded.with_name(first), mapped=False)
+    safetensors_file.write(sharded.with_name("more.safetensors"), tensors, {})
+    index = json.loads(sharded.read_text())
+    index["weight_map"]["another"] = "more.safetensors"
+    sharded.write_text(json.dumps(index))
+    refused(sharded, "is in two shards")
+
+
+def test_an_index_that_names_itself(sharded):
+    name_all(sharded, sharded.name)
+    refused(sharded, "none of the formats")
