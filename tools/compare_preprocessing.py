@@ -1,0 +1,204 @@
+"""Compare the extractor with other libraries' preprocessing, in pixels and in logits.
+
+    python tools/compare_preprocessing.py measure FOLDER LIBRARY...   # in each environment
+    python tools/compare_preprocessing.py table                       # then all of them together
+
+FOLDER holds the pictures, beside which the two bundled ones are measured too. Every library gets
+the same RGB pixels, with the settings of facebook/convnext-tiny-224 (shorter side to 256 by
+bicubic, 224x224 from the centre, ImageNet's mean and std). Each `measure` merges its libraries into
+tests/reference/preprocessing_differences.json; `table` writes them into docs/preprocessing.md.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from convnext import ConvNextFeatureExtractor, bundled, pictures  # noqa: E402
+from convnext.hub import Source  # noqa: E402
+from convnext.running import installed, open_runner  # noqa: E402
+
+REFERENCE = ROOT / "tests" / "reference" / "preprocessing_differences.json"
+PAGE = ROOT / "docs" / "preprocessing.md"
+BEGIN, END = "<!-- table: tools/compare_preprocessing.py -->", "<!-- end of table -->"
+EXTRACT = ConvNextFeatureExtractor()
+MEAN, STD = (np.array(numbers, np.float32) for numbers in (EXTRACT.image_mean, EXTRACT.image_std))
+
+Process = Callable[[Image.Image], np.ndarray]  # a picture -> (3, 224, 224), normalised
+
+
+def declare_torchvision_operators() -> None:
+    """torchvision asks on import for operators of its compiled half, which this needs not."""
+    import torch
+
+    try:
+        import torchvision  # noqa: F401
+    except (RuntimeError, ImportError):
+        library = torch.library.Library("torchvision", "DEF")
+        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        library.define("roi_align(Tensor x) -> Tensor")
+        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        declare_torchvision_operators.library = library  # else it is undone
+
+
+def transformers() -> Process:
+    """The slow processor of 4.57, the Pillow-backed one of 5."""
+    if version("transformers").startswith("4"):
+        from transformers import ConvNextImageProcessor as Processor
+    else:
+        from transformers.models.convnext.image_processing_pil_convnext import (
+            ConvNextImageProcessorPil as Processor,
+        )
+    processor = Processor.from_dict(EXTRACT.to_dict())
+    return lambda image: np.asarray(processor(image, return_tensors="np")["pixel_values"][0])
+
+
+def timm() -> Process:
+    declare_torchvision_operators()
+    from timm.data import create_transform
+
+    transform = create_transform(
+        (3, 224, 224), interpolation="bicubic", crop_pct=0.875, is_training=False
+    )
+    return lambda image: transform(image).numpy()
+
+
+def torchvision() -> Process:
+    """The transform of ConvNeXt_Tiny_Weights with 256 and 224, and its own filter, bilinear."""
+    declare_torchvision_operators()
+    from torchvision.transforms._presets import ImageClassification
+
+    transform = ImageClassification(crop_size=224, resize_size=256)
+    return lambda image: transform(image).numpy()
+
+
+def keras_applications() -> Process:
+    """What its examples do: load_img(target_size=(224, 224)), then the normalisation layer."""
+    import keras
+
+    def process(image: Image.Image) -> np.ndarray:
+        small = image.resize((224, 224), Image.Resampling.NEAREST)  # load_img's default
+        array = keras.utils.img_to_array(small)
+        layer = keras.layers.Normalization(mean=MEAN * 255, variance=(STD * 255) ** 2)
+        return np.asarray(layer(array[None]))[0].transpose(2, 0, 1)
+
+    return process
+
+
+def keras_smart_resize() -> Process:
+    """keras.layers.Resizing(224, 224, bicubic, crop_to_aspect_ratio) and the normalisation."""
+    import keras
+
+    resize = keras.layers.Resizing(224, 224, interpolation="bicubic", crop_to_aspect_ratio=True)
+    layer = keras.layers.Normalization(mean=MEAN * 255, variance=(STD * 255) ** 2)
+
+    def process(image: Image.Image) -> np.ndarray:
+        array = keras.utils.img_to_array(image)[None]
+        return np.asarray(layer(resize(array)))[0].transpose(2, 0, 1)
+
+    return process
+
+
+def pytorch_graph() -> Process:
+    import torch
+
+    from convnext.pt import ConvNextForImageClassification, WithPreprocessing
+
+    model = ConvNextForImageClassification.from_pretrained(bundled.MODEL)
+    graph = WithPreprocessing(model, EXTRACT)
+    return lambda image: graph.pixel_values(torch.from_numpy(np.array(image))[None])[0].numpy()
+
+
+def tensorflow_graph() -> Process:
+    from convnext.ingraph import plan
+    from convnext.tf import TFConvNextForImageClassification
+    from convnext.tf.preprocessing import pixel_values
+
+    settings = plan(EXTRACT, TFConvNextForImageClassification.from_pretrained(bundled.MODEL))
+    return lambda image: pixel_values(np.array(image)[None], settings)[0].numpy().transpose(2, 0, 1)
+
+
+# key -> what the table calls it, the distributions it depends on, how it runs
+LIBRARIES: dict[str, tuple[str, tuple[str, ...], Callable[[], Process]]] = {
+    "transformers-4": ("transformers 4, slow", ("transformers", "pillow"), transformers),
+    "transformers-5": ("transformers 5, Pillow", ("transformers", "pillow"), transformers),
+    "timm": ("timm, evaluation transform", ("timm", "torchvision", "pillow"), timm),
+    "torchvision": ("torchvision, weights' transform", ("torchvision", "pillow"), torchvision),
+    "keras-load-img": ("keras.applications, `load_img`", ("keras", "pillow"), keras_applications),
+    "keras-resizing": ("keras.applications, `Resizing`", ("keras",), keras_smart_resize),
+    "graph-pt": ("`convnext.pt.WithPreprocessing`", ("torch",), pytorch_graph),
+    "graph-tf": ("`export(with_preprocessing=True)`", ("tensorflow",), tensorflow_graph),
+}
+
+
+def measure(folder: Path, names: list[str]) -> dict[str, dict]:
+    runner = open_runner(Source(bundled.MODEL), installed()[0])
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".jpeg", ".jpg"))
+    images = [
+        Image.merge("RGB", picture.bands * 3) if len(picture.bands[0].getbands()) == 1
+        else picture.bands[0]
+        for picture in pictures.read([*bundled.PICTURES, *found])
+    ]  # fmt: skip
+    ours = np.concatenate([EXTRACT(image).pixel_values for image in images])
+    expected = runner.run(ours, maps=False)["logits"]
+    results = {}
+    for name in names:
+        title, distributions, make = LIBRARIES[name]
+        process = make()
+        theirs = np.stack([process(image) for image in images]).astype(np.float32)
+        logits = runner.run(theirs, maps=False)["logits"]
+        levels = np.abs(theirs - ours) * STD[:, None, None] * 255
+        results[name] = {
+            "title": title,
+            "releases": {each: version(each) for each in distributions},
+            "pictures": len(images),
+            "pixels_mean": float(levels.mean()),
+            "pixels_max": float(levels.max()),
+            "pixels_equal": float((levels < 1e-3).mean()),
+            "logits_mean": float(np.abs(logits - expected).mean()),
+            "logits_max": float(np.abs(logits - expected).max()),
+            "other_class": int((logits.argmax(-1) != expected.argmax(-1)).sum()),
+        }
+    return results
+
+
+def table(results: dict[str, dict]) -> str:
+    headings = (
+        "preprocessing",
+        "releases",
+        "equal values",
+        "pixels: mean, greatest difference",
+        "logits: mean, greatest difference",
+        "another class first",
+    )
+    rows = [headings, ("---",) * len(headings)]
+    for row in (results[name] for name in LIBRARIES if name in results):
+        cells = (
+            row["title"],
+            ", ".join(f"{name} {number}" for name, number in row["releases"].items()),
+            f"{row['pixels_equal']:.2%}",
+            f"{row['pixels_mean']:.2g}, {row['pixels_max']:.3g}",
+            f"{row['logits_mean']:.2g}, {row['logits_max']:.2g}",
+            f"{row['other_class']} of {row['pictures']}",
+        )
+        rows.append(cells)
+    lines = [f"| {' | '.join(cells)} |" for cells in rows]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    task, *arguments = sys.argv[1:]
+    known = json.loads(REFERENCE.read_text()) if REFERENCE.exists() else {}
+    if task == "measure":
+        known |= measure(Path(arguments[0]), arguments[1:])
+        REFERENCE.write_text(json.dumps(known, indent=1) + "\n")
+    else:
+        before, _, rest = PAGE.read_text().partition(BEGIN)
+        PAGE.write_text(f"{before}{BEGIN}\n{table(known)}\n{END}{rest.partition(END)[2]}")
