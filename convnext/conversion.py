@@ -12,14 +12,12 @@ import numpy as np
 
 from convnext import checks, store
 from convnext.config import ConvNextConfig
-from convnext.dialects import DIALECTS
+from convnext.dialects import DIALECTS, WRITTEN
 from convnext.features import ConvNextFeatureExtractor
 from convnext.hub import Source
-from convnext.porter import adapt
+from convnext.porter import HEAD, PortError, adapt, without_head
 from convnext.store import atomic
 from convnext.tensors import Tensor
-
-WRITTEN = tuple(name for name, dialect in DIALECTS.items() if dialect.file)
 
 
 class Conversion(NamedTuple):
@@ -39,6 +37,8 @@ def convert(
     *,
     dtype: str | None = None,
     exact: bool = False,
+    drop_head: bool = False,
+    weights: str | None = None,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
     **options: Any,
@@ -52,6 +52,8 @@ def convert(
         to: one of `WRITTEN`.
         dtype: "float16", "bfloat16", "float32" or "float64"; default as in the source.
         exact: refuse, instead of noting, a final epsilon that the dialect cannot hold.
+        weights: "ema" or "raw", for training files that hold both; default the averaged ones.
+        drop_head: leave the classifier out.
         overwrite: replace what is at the destination.
         progress: called after each tensor with the bytes written so far and in all.
         options: `revision`, `cache_dir`, `local_files_only`, `token`, `subfolder`,
@@ -64,23 +66,46 @@ def convert(
     """
     dialect = DIALECTS[checks.one_of("dialect", to, WRITTEN)]
     place, overrides = Source.split(source, options)
-    checkpoint = store.load(place)
+    if weights is not None:
+        checks.one_of("weights", weights, ("ema", "raw"))
+    checkpoint = store.load(place, depths=overrides.get("depths"), weights=weights)
+    tensors = without_head(checkpoint.tensors) if drop_head else checkpoint.tensors
+    if dialect.headless and HEAD not in tensors:
+        dialect = DIALECTS[dialect.headless]
     tensors, config, notes = adapt(
-        checkpoint.tensors, checkpoint.config.replace(**overrides), dialect, exact=exact
+        tensors, checkpoint.config.replace(**overrides), dialect, exact=exact
     )
+    notes += [f"not part of the network, left out: {name}" for name in checkpoint.left_out]
+    target = Path(destination)
+    is_file = target.name.endswith(dialect.suffixes)
+    if is_file and dialect.final_eps is None:
+        notes += _untold(config, exact=exact)
     if dtype is not None:
         tensors = {name: tensor.astype(dtype) for name, tensor in tensors.items()}
-    target = Path(destination)
     if progress is not None:
         tensors = _counted(tensors, progress)
     with atomic.new_path(target, overwrite=overwrite) as path:
-        if target.suffix in dialect.suffixes:
+        if is_file:
             store.write_file(path, config, tensors, dialect)
         else:
             path.mkdir()
             store.write_folder(path, config, tensors, dialect)
             _features(place, notes).save_pretrained(path)
     return Conversion(checkpoint.dialect.name, to, target, config, notes)
+
+
+def _untold(config: ConvNextConfig, *, exact: bool) -> list[str]:
+    """What a file of weights alone does not tell, and its readers would assume otherwise."""
+    assumed = ConvNextConfig()
+    wrong = [
+        f"{field}={getattr(config, field)}"
+        for field in ("layer_norm_eps", "hidden_act")
+        if getattr(config, field) != getattr(assumed, field)
+    ]
+    note = f"one file holds no config: say {' and '.join(wrong)} when it is read, or write a folder"
+    if wrong and exact:
+        raise PortError(f"not exact: {note}")
+    return [note] if wrong else []
 
 
 def _features(place: Source, notes: list[str]) -> ConvNextFeatureExtractor:

@@ -12,6 +12,9 @@ from typing import Any
 _HUB_ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
 
 
+_FILES = (".safetensors", ".bin", ".pth", ".pt", ".h5", ".keras", ".json", ".npz")
+
+
 class NotFoundError(OSError):
     """A checkpoint, or a file it needs, is not where it was looked for."""
 
@@ -106,7 +109,8 @@ class Source:
             raise NotFoundError(f"{self.name}: the Hub does not give {name}: {reason}") from error
 
     def _check_id(self) -> None:
-        if not _HUB_ID.fullmatch(str(self.name)):
+        name = str(self.name)
+        if not _HUB_ID.fullmatch(name) or name.endswith(_FILES):
             raise NotFoundError(
                 f"{self.name}: no such file or folder, and not a Hugging Face id "
                 "(those read 'owner/name')"

@@ -6,7 +6,7 @@ of ConvNextModel's `state_dict()`, and `classifier.weight`, `classifier.bias` wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 from convnext.config import ConvNextConfig
@@ -17,10 +17,10 @@ NORM_EPS = 1e-6  # of every norm but the final one, in every library
 
 
 class Slot(NamedTuple):
-    """One of the eleven places of a ConvNeXt that hold parameters."""
+    """One of the twelve kinds of places of a ConvNeXt that hold parameters."""
 
     kind: str  # decides layout and leaf names in a dialect
-    module: str  # canonical path; {s} counts stages, {b} blocks, both from 0
+    module: str  # canonical path; its fields are those of Place.words
     weight: tuple[str | int, ...]  # shape of the weight; a bias has its first entry
 
 
@@ -30,11 +30,12 @@ SLOTS = {
     "stem_norm": Slot("norm", "embeddings.layernorm", ("C",)),
     "down_norm": Slot("norm", "encoder.stages.{s}.downsampling_layer.0", ("B",)),
     "down": Slot("conv", "encoder.stages.{s}.downsampling_layer.1", ("C", "B", 2, 2)),
-    "scale": Slot("scale", "encoder.stages.{s}.layers.{b}.layer_scale_parameter", ("C",)),
     "dwconv": Slot("depthwise", "encoder.stages.{s}.layers.{b}.dwconv", ("C", 1, KERNEL, KERNEL)),
     "norm": Slot("norm", "encoder.stages.{s}.layers.{b}.layernorm", ("C",)),
     "expand": Slot("mlp", "encoder.stages.{s}.layers.{b}.pwconv1", ("4C", "C")),
     "project": Slot("mlp", "encoder.stages.{s}.layers.{b}.pwconv2", ("C", "4C")),
+    "scale": Slot("scale", "encoder.stages.{s}.layers.{b}.layer_scale_parameter", ("C",)),
+    "stage_norm": Slot("norm", "hidden_states_norms.stage{s+1}", ("C",)),
     "final_norm": Slot("norm", "layernorm", ("C",)),
     "head": Slot("head", "classifier", ("L", "C")),
 }
@@ -50,6 +51,18 @@ LEAVES = {
 }
 
 
+class Parts(NamedTuple):
+    """What a checkpoint has behind the last stage."""
+
+    head: bool = True
+    final_norm: bool = True
+    stage_norms: tuple[int, ...] = ()  # stages whose maps a backbone for dense tasks normalises
+
+
+HEADED = Parts()
+BARE = Parts(head=False)
+
+
 class Place(NamedTuple):
     """A slot at a stage and a block of one network."""
 
@@ -61,6 +74,13 @@ class Place(NamedTuple):
     @property
     def kind(self) -> str:
         return SLOTS[self.slot].kind
+
+    def words(self) -> dict[str, int | str]:
+        """What the fields of a row's template are here; {_x} is "" for 0, else "_x"."""
+        s, b, n = self.stage, self.block, self.number
+        counts = {"s": s, "b": b, "n": n, "2n": 2 * n, "2n+1": 2 * n + 1}
+        indices = {f"_{key}": f"_{count}" if count else "" for key, count in counts.items()}
+        return {**counts, **indices, "s-1": s - 1, "s+1": s + 1, "2s": 2 * s, "2s+1": 2 * s + 1}
 
     def shapes(self, config: ConvNextConfig) -> tuple[tuple[int, ...], ...]:
         """Shape of each tensor here, in PyTorch's layout: weight, then bias where there is one."""
@@ -77,8 +97,8 @@ class Place(NamedTuple):
         return (weight, weight[:1])[: len(LEAVES[self.kind])]
 
 
-def places(config: ConvNextConfig, *, head: bool) -> Iterator[Place]:
-    """Every place of the network, in forward order (layer scale first in its block)."""
+def places(config: ConvNextConfig, parts: Parts) -> Iterator[Place]:
+    """Every place of the network, in forward order."""
     yield Place("stem", 0, 0, 0)
     yield Place("stem_norm", 0, 0, 0)
     number = 0
@@ -87,21 +107,40 @@ def places(config: ConvNextConfig, *, head: bool) -> Iterator[Place]:
             yield Place("down_norm", stage, 0, number)
             yield Place("down", stage, 0, number)
         for block in range(depth):
-            if config.has_layer_scale:
-                yield Place("scale", stage, block, number)
             for slot in ("dwconv", "norm", "expand", "project"):
                 yield Place(slot, stage, block, number)
+            if config.has_layer_scale:
+                yield Place("scale", stage, block, number)
             number += 1
+    for stage in parts.stage_norms:
+        yield Place("stage_norm", stage, 0, number)
     last = config.num_stages - 1
-    yield Place("final_norm", last, 0, number)
-    if head and config.num_labels > 0:
+    if parts.final_norm:
+        yield Place("final_norm", last, 0, number)
+    if parts.head and config.num_labels > 0:
         yield Place("head", last, 0, number)
 
 
-def parameters(config: ConvNextConfig, *, head: bool = True) -> Mapping[str, tuple[int, ...]]:
-    """Canonical name -> shape, in forward order; `head=False` leaves the classifier out."""
+def parameters(config: ConvNextConfig, parts: Parts = HEADED) -> Mapping[str, tuple[int, ...]]:
+    """Canonical name -> shape, in forward order."""
     return {
-        SLOTS[place.slot].module.format(s=place.stage, b=place.block) + leaf: shape
-        for place in places(config, head=head)
-        for leaf, shape in zip(LEAVES[place.kind], place.shapes(config), strict=True)
+        name: shape
+        for place in places(config, parts)
+        for name, shape in zip(canonical_names(place), place.shapes(config), strict=True)
     }
+
+
+def canonical_names(place: Place) -> list[str]:
+    """The names at a place: its weight, and its bias where it has one."""
+    module = SLOTS[place.slot].module.format(**place.words())
+    return [module + leaf for leaf in LEAVES[place.kind]]
+
+
+def parts_of(names: Collection[str], config: ConvNextConfig) -> Parts:
+    """The parts that a set of canonical names has."""
+
+    def has(slot: str, stage: int = 0) -> bool:
+        return canonical_names(Place(slot, stage, 0, 0))[0] in names
+
+    norms = tuple(stage for stage in range(config.num_stages) if has("stage_norm", stage))
+    return Parts(has("head"), has("final_norm"), norms)

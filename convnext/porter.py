@@ -8,11 +8,12 @@ from typing import NamedTuple
 import numpy as np
 
 from convnext.config import ConvNextConfig
-from convnext.dialects import DIALECTS, Dialect
-from convnext.params import LEAVES, SLOTS, Place, places
+from convnext.dialects import Dialect
+from convnext.params import LEAVES, SLOTS, Parts, Place, canonical_names, parts_of, places
 from convnext.tensors import FLOATS, Axes, Tensor, laid_out_shape
 
 Tensors = Mapping[str, Tensor]
+Shapes = Mapping[str, tuple[int, ...]]
 HEAD = SLOTS["head"].module + LEAVES["head"][0]
 
 
@@ -28,24 +29,34 @@ class Spelled(NamedTuple):
     axes: Axes | None  # of the written tensor, in PyTorch's
 
 
-def spell(dialect: Dialect, config: ConvNextConfig, *, head: bool, word: str) -> dict[str, Spelled]:
+def spell(
+    dialect: Dialect, config: ConvNextConfig, parts: Parts, *, word: str
+) -> dict[str, Spelled]:
     """Written name -> what it holds, for every tensor of the network, in forward order."""
     spelled = {}
-    for place in places(config, head=head):
+    for place in places(config, parts):
         axes = dialect.axes.get(place.kind)
-        written = names(dialect, place, word)
-        canonical = names(DIALECTS["huggingface"], place, "")
+        written, canonical = names(dialect, place, word), canonical_names(place)
         for name, own, shape in zip(written, canonical, place.shapes(config), strict=True):
             layout = axes if name == written[0] else None  # a bias is a vector everywhere
             spelled[name] = Spelled(own, laid_out_shape(shape, layout), layout)
     return spelled
 
 
+def names(dialect: Dialect, place: Place, word: str) -> list[str]:
+    """The names at a place: its weight, and its bias where it has one."""
+    if place.slot not in dialect.rows:
+        raise PortError(f"{dialect.name} has no place for the {place.slot.replace('_', ' ')}")
+    prefix = "" if place.slot == "head" else dialect.prefix
+    module = (prefix + dialect.rows[place.slot]).format(m=word, **place.words())
+    return [module + leaf for leaf in dialect.leaves[place.kind]]
+
+
 def to_canonical(
-    tensors: Tensors, dialect: Dialect, config: ConvNextConfig, *, head: bool, word: str
+    tensors: Tensors, dialect: Dialect, config: ConvNextConfig, parts: Parts, *, word: str
 ) -> dict[str, Tensor]:
     """Canonical name -> tensor in PyTorch's layout, in forward order; PortError if not all fits."""
-    spelled = spell(dialect, config, head=head, word=word)
+    spelled = spell(dialect, config, parts, word=word)
     account({name: row.shape for name, row in spelled.items()}, shapes_of(tensors))
     for name, tensor in tensors.items():
         if tensor.dtype not in FLOATS:
@@ -55,8 +66,8 @@ def to_canonical(
 
 def from_canonical(tensors: Tensors, dialect: Dialect, config: ConvNextConfig) -> dict[str, Tensor]:
     """Written name -> tensor in the dialect's layout, in forward order."""
-    head = HEAD in tensors
-    spelled = spell(dialect, config, head=head, word=dialect.words[not head])
+    parts = parts_of(tensors, config)
+    spelled = spell(dialect, config, parts, word=dialect.words[not parts.head])
     account({row.canonical: () for row in spelled.values()}, dict.fromkeys(tensors, ()))
     return {name: tensors[row.canonical].laid_out(row.axes) for name, row in spelled.items()}
 
@@ -89,6 +100,12 @@ def adapt(
     return dict(tensors), config, notes
 
 
+def without_head(tensors: Tensors) -> dict[str, Tensor]:
+    """The tensors but for the classifier's."""
+    prefix = SLOTS["head"].module + "."
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith(prefix)}
+
+
 def misfits(dialect: Dialect, config: ConvNextConfig) -> list[str]:
     """A line for each of the dialect's fixed values that the config does not have."""
     return [
@@ -102,43 +119,30 @@ def shapes_of(tensors: Tensors) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
-def disagreements(
-    expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]
-) -> list[str]:
+def disagreements(expected: Shapes, found: Shapes) -> list[str]:
     """A line for each tensor that is missing, unexpected or of another shape, sorted."""
     missing = [f"missing {n} {expected[n]}" for n in sorted(expected.keys() - found.keys())]
     surplus = [f"unexpected {n} {found[n]}" for n in sorted(found.keys() - expected.keys())]
-    misfits = [
+    misshapen = [
         f"misshapen {name}: expected {expected[name]}, got {found[name]}"
         for name in sorted(expected.keys() & found.keys())
         if tuple(expected[name]) != tuple(found[name])
     ]
-    return missing + surplus + misfits
+    return missing + surplus + misshapen
 
 
-def account(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> None:
+def account(expected: Shapes, found: Shapes) -> None:
     """Raise PortError with every disagreement, if there is any."""
     if problems := disagreements(expected, found):
         raise PortError("the tensors do not fit:\n  " + "\n  ".join(problems))
 
 
-def names(dialect: Dialect, place: Place, word: str) -> list[str]:
-    """The names at a place: its weight, and its bias where it has one."""
-    row = (
-        dialect.rows[place.slot]
-        if place.slot == "head"
-        else dialect.prefix + dialect.rows[place.slot]
-    )
-    s, b = place.stage, place.block
-    module = row.format(**{"s": s, "b": b, "2s": 2 * s, "2s+1": 2 * s + 1, "m": word})
-    return [module + leaf for leaf in dialect.leaves[place.kind]]
-
-
 def _with_scale(tensors: Tensors, config: ConvNextConfig) -> dict[str, Tensor]:
     """With a layer scale of ones, in forward order."""
-    spelled = spell(DIALECTS["huggingface"], config, head=HEAD in tensors, word="")
     dtype = next(iter(tensors.values())).dtype if tensors else "float32"
-    return {
-        name: tensors.get(name) or Tensor.of(np.ones(row.shape, np.float32)).astype(dtype)
-        for name, row in spelled.items()
-    }
+    result = {}
+    for place in places(config, parts_of(tensors, config)):
+        for name, shape in zip(canonical_names(place), place.shapes(config), strict=True):
+            ones = Tensor.of(np.ones(shape, np.float32)).astype(dtype)
+            result[name] = ones if place.slot == "scale" else tensors[name]
+    return result

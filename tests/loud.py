@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from convnext import ConvNextConfig, store
-from convnext.params import parameters
+from convnext.params import HEADED, Parts, parameters
 from convnext.tensors import Tensor
 
 
@@ -36,9 +36,9 @@ CONFIGS = {
 }
 
 
-def weights(config: ConvNextConfig, *, head: bool = True) -> dict[str, np.ndarray]:
+def weights(config: ConvNextConfig, parts: Parts = HEADED) -> dict[str, np.ndarray]:
     """Canonical name -> float64 array, every element different."""
-    return {name: _array(name, shape) for name, shape in parameters(config, head=head).items()}
+    return {name: _array(name, shape) for name, shape in parameters(config, parts).items()}
 
 
 def _array(name: str, shape: tuple[int, ...]) -> np.ndarray:

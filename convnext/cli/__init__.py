@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from convnext.conversion import WRITTEN
+from convnext.dialects import WRITTEN
 from convnext.running import FRAMEWORKS
 from convnext.tensors import FLOATS
 from convnext.verification import TOLERANCE
@@ -75,6 +75,12 @@ def _convert(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--overwrite", action="store_true", help="replace what is at DST")
     command.add_argument("--exact", action="store_true", help="refuse to change the final epsilon")
+    command.add_argument(
+        "--weights",
+        choices=("ema", "raw"),
+        help="which of a training file's weights, where it has both; default ema",
+    )
+    command.add_argument("--drop-head", action="store_true", help="leave the classifier out")
     command.add_argument(
         "--verify", action="store_true", help="then compare DST to SRC on pictures"
     )

@@ -19,6 +19,8 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.to,
             dtype=arguments.dtype,
             exact=arguments.exact,
+            drop_head=arguments.drop_head,
+            weights=arguments.weights,
             overwrite=arguments.overwrite,
             progress=progress,
             **dict(map(_field, arguments.set)),

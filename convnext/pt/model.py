@@ -22,7 +22,7 @@ from convnext.outputs import (
     ConvNextModelOutput,
     as_asked,
 )
-from convnext.params import EXPANSION, KERNEL, NORM_EPS
+from convnext.params import BARE, EXPANSION, HEADED, KERNEL, NORM_EPS
 from convnext.pt.checks import check_pixel_values
 from convnext.pt.losses import classification_loss
 from convnext.pt.weights import PreTrainedModel, initialise_all
@@ -167,7 +167,7 @@ class ConvNextModel(PreTrainedModel):
         config: what to build; a new model has fresh weights and is in training mode.
     """
 
-    has_head = False
+    parts = BARE
 
     def __init__(self, config: ConvNextConfig) -> None:
         super().__init__(config)
@@ -214,7 +214,7 @@ class ConvNextForImageClassification(PreTrainedModel):
         config: what to build; with `num_labels=0` the logits are the pooled vector.
     """
 
-    has_head = True
+    parts = HEADED
 
     def __init__(self, config: ConvNextConfig) -> None:
         super().__init__(config)

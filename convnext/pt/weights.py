@@ -13,7 +13,7 @@ from torch import nn
 from convnext import store
 from convnext.config import ConvNextConfig
 from convnext.hub import Source
-from convnext.params import parameters
+from convnext.params import BARE, Parts, parameters
 from convnext.porter import account
 from convnext.store import loading
 from convnext.tensors import Tensor
@@ -24,7 +24,7 @@ class PreTrainedModel(nn.Module):
 
     base_model_prefix: ClassVar[str] = "convnext"
     main_input_name: ClassVar[str] = "pixel_values"
-    has_head: ClassVar[bool]  # whether the class has a classifier on top of a base model
+    parts: ClassVar[Parts]  # what the class has behind the last stage
 
     def __init__(self, config: ConvNextConfig) -> None:
         super().__init__()
@@ -68,13 +68,13 @@ class PreTrainedModel(nn.Module):
         plan = loading.plan(
             config,
             checkpoint.tensors,
-            head=cls.has_head,
+            cls.parts,
             ignore_mismatched_sizes=ignore_mismatched_sizes,
         )
         with torch.device("meta"):  # allocates and initialises nothing
             model = cls(config)
         names = model._own_names()
-        shapes = parameters(config, head=cls.has_head)
+        shapes = parameters(config, cls.parts)
         own = wanted or to_dtype(next(iter(checkpoint.tensors.values())).dtype)
         state = {name: from_tensor(checkpoint.tensors[name]).to(own) for name in plan.loaded}
         for name in plan.fresh:
@@ -111,7 +111,7 @@ class PreTrainedModel(nn.Module):
         if not is_main_process:
             return
         state = self.state_dict() if state_dict is None else state_dict
-        names, shapes = self._own_names(), parameters(self.config, head=self.has_head)
+        names, shapes = self._own_names(), parameters(self.config, self.parts)
         account(
             {names[name]: shape for name, shape in shapes.items()},
             {own: tuple(value.shape) for own, value in state.items()},
@@ -161,11 +161,11 @@ class PreTrainedModel(nn.Module):
 
     def _own_names(self) -> dict[str, str]:
         """Canonical name -> name in this model's state_dict()."""
-        base = parameters(self.config, head=False)
-        prefix = f"{self.base_model_prefix}." if self.has_head else ""
+        base = parameters(self.config, BARE)
+        prefix = f"{self.base_model_prefix}." if self.parts.head else ""
         return {
             name: (prefix if name in base else "") + name
-            for name in parameters(self.config, head=self.has_head)
+            for name in parameters(self.config, self.parts)
         }
 
 

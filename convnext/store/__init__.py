@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -12,23 +12,36 @@ from convnext.config import ConvNextConfig
 from convnext.dialects import DIALECTS, Dialect
 from convnext.hub import NotFoundError, Source
 from convnext.jsonfile import read_json
-from convnext.porter import HEAD, PortError, Tensors, from_canonical, to_canonical
+from convnext.params import Parts, parts_of
+from convnext.porter import PortError, Tensors, from_canonical, to_canonical
 from convnext.recognition import Recognised, recognise
-from convnext.store import atomic, hdf5_file, pickle_file, safetensors_file, shards
+from convnext.store import (
+    atomic,
+    hdf5_file,
+    keras_file,
+    pickle_file,
+    safetensors_file,
+    shards,
+)
 from convnext.tensors import Tensor
 
 CONTAINERS: dict[str, ModuleType] = {
     ".safetensors": safetensors_file,
     ".h5": hdf5_file,
+    ".keras": keras_file,
     ".bin": pickle_file,
     ".pth": pickle_file,
 }
 
-# What config.json names as the class of a checkpoint: without a head, and with one.
-ARCHITECTURES = ("ConvNextModel", "ConvNextForImageClassification")
-
-# Where a folder keeps its weights, the first to be taken. Only the last two need torch.
-WEIGHTS = ("model.safetensors", "tf_model.h5", "pytorch_model.bin", "model.pth")
+# Where a folder keeps its weights, the first to be taken; what only torch reads comes last.
+WEIGHTS = (
+    "model.safetensors",
+    "tf_model.h5",
+    "model.weights.h5",
+    "model.h5",
+    "pytorch_model.bin",
+    "model.pth",
+)
 
 
 class Checkpoint(NamedTuple):
@@ -39,30 +52,50 @@ class Checkpoint(NamedTuple):
     dialect: Dialect
     path: Path  # of its weights
     labelled: bool  # whether a config.json was there
+    left_out: list[str]  # tensors of a larger model around it
 
 
-def load(source: Source, *, mapped: bool = False) -> Checkpoint:
+def load(
+    source: Source,
+    *,
+    mapped: bool = False,
+    depths: Sequence[int] | None = None,
+    weights: str | None = None,
+) -> Checkpoint:
     """The checkpoint in a folder, a single file or a repository of the Hub.
 
-    `mapped`: tensors of safetensors files are the file's own pages, not copies.
+    Args:
+        source: where it is.
+        mapped: tensors of safetensors files are the file's own pages, not copies.
+        depths: blocks of each stage, for files whose names leave them open.
+        weights: "ema" or "raw", for training files that hold both; default the averaged ones.
 
     Raises:
         NotFoundError: there is no such place, or no weights in it.
         PortError: the weights are damaged, no ConvNeXt, or not the config's.
     """
     path = weights_path(source)
-    tensors = read_tensors(path, source, mapped=mapped)
+    tensors = read_tensors(path, source, mapped=mapped, weights=weights)
+    config = _written_config(source)
+    if depths is None and config is not None:
+        depths = config.depths
     try:
-        found = recognise(tensors)
+        found = recognise(tensors, depths=depths)
         canonical = to_canonical(
-            tensors, found.dialect, found.config, head=found.head, word=found.word
+            found.tensors, found.dialect, found.config, found.parts, word=found.word
         )
     except PortError as error:
         raise PortError(f"{path}: {error}") from None
-    config = _written_config(source)
     if config is not None:
         _fits(config, found, path)
-    return Checkpoint(config or found.config, canonical, found.dialect, path, config is not None)
+    return Checkpoint(
+        config=config or found.config,
+        tensors=canonical,
+        dialect=found.dialect,
+        path=path,
+        labelled=config is not None,
+        left_out=found.left_out,
+    )
 
 
 def weights_path(source: Source) -> Path:
@@ -72,10 +105,17 @@ def weights_path(source: Source) -> Path:
     return source.require([name + end for name in WEIGHTS for end in ("", shards.INDEX)])
 
 
-def read_tensors(path: Path, source: Source, *, mapped: bool = False) -> dict[str, Tensor]:
+def read_tensors(
+    path: Path, source: Source, *, mapped: bool = False, weights: str | None = None
+) -> dict[str, Tensor]:
     """Written names and tensors of a file, or of all the shards that an index names."""
     if not path.name.endswith(shards.INDEX):
-        return _container(path).read(path, mapped=mapped)
+        container = _container(path)
+        if container is pickle_file:
+            return pickle_file.read(path, mapped=mapped, weights=weights)
+        if weights is not None:
+            raise PortError(f"{path}: only training files (.pth) hold weights to choose from")
+        return container.read(path, mapped=mapped)
     tensors: dict[str, Tensor] = {}
     for name in shards.names(path):
         part = source.require([name])
@@ -119,21 +159,30 @@ def write_folder(
     else:
         write_file(path, config, tensors, dialect)
     dtype = next(iter(tensors.values())).dtype
-    name = ARCHITECTURES[HEAD in tensors]
-    config.replace(dtype=dtype, architectures=(name,)).save_pretrained(folder)
+    parts = parts_of(tensors, config)
+    config.replace(dtype=dtype, architectures=(_class(parts),)).save_pretrained(folder)
 
 
 def write_file(path: Path, config: ConvNextConfig, tensors: Tensors, dialect: Dialect) -> None:
     """Write the weights in one file of a dialect, tensor by tensor."""
-    container = CONTAINERS[path.suffix]
-    container.write(path, from_canonical(tensors, dialect, config), dialect.metadata)
+    container, metadata = CONTAINERS[path.suffix], dialect.metadata
+    if container is keras_file:
+        metadata = keras_file.describe(config, head=parts_of(tensors, config).head)
+    container.write(path, from_canonical(tensors, dialect, config), metadata)
+
+
+def _class(parts: Parts) -> str:
+    """What config.json names as the class of a checkpoint."""
+    if parts.head:
+        return "ConvNextForImageClassification"
+    return "ConvNextBackbone" if parts.stage_norms else "ConvNextModel"
 
 
 def _container(path: Path) -> ModuleType:
     """The reader that a file's first bytes ask for, whatever its suffix."""
     with path.open("rb") as file:
-        start = file.read(16)
-    for container in (hdf5_file, pickle_file, safetensors_file):
+        start = file.read(64)
+    for container in (hdf5_file, keras_file, pickle_file, safetensors_file):
         if container.matches(start):
             return container
     raise PortError(
@@ -152,7 +201,7 @@ def _written_config(source: Source) -> ConvNextConfig | None:
 
 def _fits(config: ConvNextConfig, found: Recognised, path: Path) -> None:
     fields = ["depths", "hidden_sizes", "patch_size", "num_channels", "has_layer_scale"]
-    fields += ["num_labels"] if found.head else []
+    fields += ["num_labels"] if found.parts.head else []
     own, weights = _values(config, fields), _values(found.config, fields)
     wrong = [
         f"{f} {own[f]}, where the weights have {weights[f]}" for f in fields if own[f] != weights[f]

@@ -7,6 +7,7 @@ and written at those places directly, so that a file can only hold as many as it
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from io import RawIOBase
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,13 +41,19 @@ def matches(start: bytes) -> bool:
 def read(path: Path, *, mapped: bool) -> dict[str, Tensor]:
     """Path of each dataset, without the leading slash -> tensor. Links are never followed."""
     del mapped  # values may be big-endian, or at odd places
+    return read_from(path, path, 0)
+
+
+def read_from(path: Path, content: Path | RawIOBase, offset: int) -> dict[str, Tensor]:
+    """The same of an HDF5 file that stands within another, `content` showing it from `offset`."""
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(content, "r") as file:
             places = [_place(path, name, data) for name, data in _datasets(path, file, set(), 0)]
     except PortError:
         raise
     except (OSError, RuntimeError, LookupError, ValueError, TypeError) as error:
         raise PortError(f"{path}: damaged or truncated HDF5 file ({error})") from None
+    places = [place._replace(start=offset + place.start) for place in places]
     _check_apart(path, places)
     return limits.checked(path, {place.name: _tensor(path, place) for place in places})
 

@@ -6,7 +6,7 @@ import logging
 from typing import NamedTuple
 
 from convnext.config import ConvNextConfig
-from convnext.params import SLOTS, parameters
+from convnext.params import SLOTS, Parts, parameters
 from convnext.porter import PortError, Tensors
 
 logger = logging.getLogger("convnext")
@@ -26,17 +26,17 @@ class LoadingPlan(NamedTuple):
 
 
 def plan(
-    config: ConvNextConfig, tensors: Tensors, *, head: bool, ignore_mismatched_sizes: bool
+    config: ConvNextConfig, tensors: Tensors, parts: Parts, *, ignore_mismatched_sizes: bool
 ) -> LoadingPlan:
-    """Match a checkpoint to a model of `config`, with a classifier or without.
+    """Match a checkpoint to a model of `config` that has `parts`.
 
-    A classifier may be missing (it is then initialised, with a warning) or left over; everything
-    else must be there.
+    What stands behind the last stage may be missing (it is then initialised, with a warning) or
+    left over; everything else must be there.
 
     Raises:
         PortError: the config is not the weights', or shapes differ and may not.
     """
-    wanted = parameters(config, head=head)
+    wanted = parameters(config, parts)
     shapes = {name: tensors[name].shape for name in wanted if name in tensors}
     result = LoadingPlan(
         loaded=[name for name in shapes if shapes[name] == wanted[name]],
@@ -44,7 +44,7 @@ def plan(
         unexpected=[name for name in tensors if name not in wanted],
         mismatched=[(n, shapes[n], wanted[n]) for n in shapes if shapes[n] != wanted[n]],
     )
-    strangers = [n for n in result.missing + result.unexpected if not _is_head(n)]
+    strangers = [n for n in result.missing + result.unexpected if not _is_optional(n)]
     if strangers:
         raise PortError(
             f"the config does not fit the weights: {strangers[0]} is only in one of them"
@@ -62,5 +62,6 @@ def plan(
     return result
 
 
-def _is_head(name: str) -> bool:
-    return name.startswith(SLOTS["head"].module + ".")
+def _is_optional(name: str) -> bool:
+    slots = ("head", "final_norm", "stage_norm")
+    return name.startswith(tuple(SLOTS[slot].module.partition("{")[0] for slot in slots))

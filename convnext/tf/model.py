@@ -21,7 +21,7 @@ from convnext.outputs import (
     ConvNextModelOutput,
     as_asked,
 )
-from convnext.params import EXPANSION, KERNEL, NORM_EPS
+from convnext.params import BARE, EXPANSION, HEADED, KERNEL, NORM_EPS
 from convnext.tf.inputs import from_nhwc, to_nhwc, unpacked
 from convnext.tf.layers import conv, dense, depthwise, norm
 from convnext.tf.losses import classification_loss
@@ -169,7 +169,7 @@ class TFConvNextModel(PreTrainedModel):
         kwargs: `name`, `dtype` (or a dtype policy) and `trainable`, as every Keras layer has.
     """
 
-    has_head = False
+    parts = BARE
 
     def __init__(
         self, config: ConvNextConfig, *, data_format: str = "channels_first", **kwargs: Any
@@ -228,7 +228,7 @@ class TFConvNextForImageClassification(PreTrainedModel):
         kwargs: `name`, `dtype` (or a dtype policy) and `trainable`, as every Keras layer has.
     """
 
-    has_head = True
+    parts = HEADED
 
     def __init__(
         self, config: ConvNextConfig, *, data_format: str = "channels_first", **kwargs: Any

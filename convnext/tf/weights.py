@@ -11,7 +11,7 @@ import numpy as np
 
 from convnext import checks, store
 from convnext.config import ConvNextConfig
-from convnext.dialects import KERAS
+from convnext.dialects.keras import VARIABLES
 from convnext.features import ConvNextFeatureExtractor
 from convnext.hub import Source
 from convnext.inputs import AXES
@@ -20,6 +20,7 @@ from convnext.outputs import (
     ConvNextClassifierOutput,
     ConvNextModelOutput,
 )
+from convnext.params import Parts
 from convnext.porter import Spelled, spell
 from convnext.store import loading
 from convnext.tensors import Tensor
@@ -30,7 +31,7 @@ class PreTrainedModel(keras.Model):
 
     base_model_prefix: ClassVar[str] = "convnext"
     main_input_name: ClassVar[str] = "pixel_values"
-    has_head: ClassVar[bool]  # whether the class has a classifier on top of a base model
+    parts: ClassVar[Parts]  # what the class has behind the last stage
 
     def __init__(self, config: ConvNextConfig, *, data_format: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -80,7 +81,7 @@ class PreTrainedModel(keras.Model):
         plan = loading.plan(
             config,
             checkpoint.tensors,
-            head=cls.has_head,
+            cls.parts,
             ignore_mismatched_sizes=ignore_mismatched_sizes,
         )
         model = cls(config, data_format=data_format, dtype=dtype)
@@ -199,18 +200,18 @@ class PreTrainedModel(keras.Model):
         """An output with its names, which `return_dict=False` leaves out."""
         if hasattr(y_pred, "_fields"):
             return y_pred
-        if not self.has_head:
+        if not self.parts.head:
             return ConvNextModelOutput(*y_pred)
         labelled = _labels(x, None) is not None
         return (ConvNextClassifierLossOutput if labelled else ConvNextClassifierOutput)(*y_pred)
 
     def _variables(self) -> dict[str, tuple[Any, Spelled]]:
         """Canonical name -> the variable at that path, and its layout."""
-        base = getattr(self, self.base_model_prefix) if self.has_head else self
-        rows = spell(KERAS, self.config, head=self.has_head, word="")
+        base = getattr(self, self.base_model_prefix) if self.parts.head else self
+        rows = spell(VARIABLES, self.config, self.parts, word="")
         found = {}
         for path, row in rows.items():
-            owner = self if path.startswith(KERAS.rows["head"] + ".") else base
+            owner = self if path.startswith(VARIABLES.rows["head"] + ".") else base
             found[row.canonical] = (_walk(owner, path), row)
         return found
 

@@ -5,15 +5,16 @@ import itertools
 import numpy as np
 import pytest
 
-from convnext import ConvNextConfig, PortError
-from convnext.dialects import DIALECTS, KERAS
-from convnext.params import SLOTS, parameters
-from convnext.porter import HEAD, adapt, from_canonical, misfits, to_canonical
+from convnext import ConvNextConfig, PortError, dialects
+from convnext.dialects import DIALECTS
+from convnext.dialects.keras import VARIABLES
+from convnext.params import HEADED, SLOTS, Parts, parameters
+from convnext.porter import HEAD, adapt, from_canonical, misfits, spell, to_canonical
 from convnext.recognition import recognise
 from convnext.tensors import Tensor
 from tests import loud
 
-WRITTEN = [dialect for dialect in DIALECTS.values() if dialect.file]
+WRITTEN = [DIALECTS[name] for name in dialects.WRITTEN]
 PAIRS = list(itertools.permutations(WRITTEN, 2))
 
 # depths, widths, channels, labels (0: no head), layer scale, patch
@@ -45,28 +46,48 @@ def network(depths, widths, channels, labels, scale, patch):
 
 
 def tensors_of(config):
-    arrays = loud.weights(config, head=config.num_labels > 0)
+    arrays = loud.weights(config)
     return {name: Tensor.of(value.astype("float32")) for name, value in arrays.items()}
 
 
+def dialect_for(dialect, config):
+    """A network without a head may be written in a dialect of its own."""
+    return DIALECTS[dialect.headless] if dialect.headless and not config.num_labels else dialect
+
+
 CASES = [
-    (dialect, network(*row))
+    (dialect_for(dialect, network(*row)), network(*row))
     for dialect in WRITTEN
     for row in NETWORKS
     if not misfits(dialect, network(*row))
 ]
 
 
+def is_ambiguous(dialect, config):
+    """Blocks that are only counted show no stages where neighbours have one width."""
+    widths = config.hidden_sizes
+    counted = dialect.name == "keras3-applications"
+    return counted and any(
+        a == b and x + y > 2
+        for a, b, x, y in zip(widths, widths[1:], config.depths, config.depths[1:], strict=False)
+    )
+
+
 def test_there_are_enough_cases():
-    assert len(CASES) >= 40
+    assert len(CASES) >= 60
 
 
 @pytest.mark.parametrize(("dialect", "config"), CASES)
 def test_a_network_is_recognised_from_names_and_shapes(dialect, config):
     tensors, config, _ = adapt(tensors_of(config), config, dialect)
-    found = recognise(from_canonical(tensors, dialect, config))
+    written = from_canonical(tensors, dialect, config)
+    if is_ambiguous(dialect, config):
+        with pytest.raises(PortError, match="have these names and shapes; say which with depths"):
+            recognise(written)
+    depths = config.depths if is_ambiguous(dialect, config) else None
+    found = recognise(written, depths=depths)
     assert found.dialect == dialect
-    assert found.head == (config.num_labels > 0)
+    assert found.parts.head == (config.num_labels > 0)
     for field in ("depths", "hidden_sizes", "num_channels", "patch_size", "num_labels"):
         assert getattr(found.config, field) == getattr(config, field), field
     assert found.config.has_layer_scale == config.has_layer_scale
@@ -88,7 +109,7 @@ def ported(tensors, config, dialect):
     """To a dialect and back to canonical, through recognition."""
     written = from_canonical(tensors, dialect, config)
     found = recognise(written)
-    return to_canonical(written, found.dialect, found.config, head=found.head, word=found.word)
+    return to_canonical(found.tensors, found.dialect, found.config, found.parts, word=found.word)
 
 
 def without(name):
@@ -103,8 +124,8 @@ CHANGES = {
     "missing stages.1.blocks.0.norm.bias": without("stages.1.blocks.0.norm.bias"),
     "missing stages.2.blocks.1.gamma": without("stages.2.blocks.1.gamma"),
     "missing head.norm.weight": without("head.norm.weight"),
-    "unexpected stages.0.blocks.0.mlp.grn.weight": misshapen(
-        "stages.0.blocks.0.mlp.grn.weight", (32,)
+    "unexpected stages.0.blocks.0.mlp.fc3.weight": misshapen(
+        "stages.0.blocks.0.mlp.fc3.weight", (32,)
     ),
     "misshapen stages.0.blocks.0.mlp.fc1.weight: expected": misshapen(
         "stages.0.blocks.0.mlp.fc1.weight", (32, 9)
@@ -138,7 +159,7 @@ def test_integers_are_no_weights():
     tensors["layernorm.bias"] = Tensor.of(np.zeros(10, np.int32))
     written = from_canonical(tensors, DIALECTS["huggingface"], config)
     with pytest.raises(PortError, match=r"layernorm.bias must be of float16.*, got int32"):
-        to_canonical(written, DIALECTS["huggingface"], config, head=True, word="convnext.")
+        to_canonical(written, DIALECTS["huggingface"], config, HEADED, word="convnext.")
 
 
 @pytest.mark.parametrize(
@@ -179,8 +200,8 @@ def test_another_final_epsilon_is_noted_or_refused():
 
 
 def test_rows_of_every_table_stand_in_one_order():
-    for dialect in (*DIALECTS.values(), KERAS):
-        assert list(dialect.rows) == list(SLOTS), dialect.name
+    for dialect in (*DIALECTS.values(), VARIABLES):
+        assert list(dialect.rows) == [slot for slot in SLOTS if slot in dialect.rows], dialect.name
 
 
 def test_the_head_is_the_classifier():
@@ -202,3 +223,55 @@ def test_published_parameter_counts(size, count, entries):
     shapes = parameters(ConvNextConfig.from_size(size, num_labels=1000))
     assert len(shapes) == entries
     assert sum(int(np.prod(shape)) for shape in shapes.values()) == count
+
+
+KNOWN = {
+    "stages.0.blocks.0.mlp.grn.weight": "ConvNeXt V2",
+    "norm_pre.weight": "norm before the pooling",
+    "head.pre_logits.fc.weight": "classifier with a hidden layer",
+    "stem.2.weight": "overlapping convolutions",
+}
+
+
+@pytest.mark.parametrize("key", KNOWN)
+def test_other_networks_are_named_with_the_key_that_shows_them(key):
+    config = loud.CONFIGS["four stages"]
+    tensors = from_canonical(tensors_of(config), DIALECTS["timm"], config)
+    tensors[key] = Tensor.of(np.ones(8, "float32"))
+    with pytest.raises(PortError, match=f"{key} shows a?.*{KNOWN[key]}"):
+        recognise(tensors)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "net.model."])
+def test_a_prefix_that_all_names_share_is_left_away(prefix):
+    config = loud.CONFIGS["four stages"]
+    for name in ("timm", "facebook", "torchvision", "huggingface"):
+        written = from_canonical(tensors_of(config), DIALECTS[name], config)
+        found = recognise({prefix + key: tensor for key, tensor in written.items()})
+        assert (found.dialect.name, found.config.depths) == (name, config.depths)
+
+
+def test_what_is_around_the_network_is_left_out_and_told():
+    config = loud.CONFIGS["four stages"]
+    dialect = DIALECTS["openmmlab"]
+    tensors = tensors_of(config)
+    rows = spell(dialect, config, HEADED, word="backbone.")
+    written = {n: tensors[row.canonical].laid_out(row.axes) for n, row in rows.items()}
+    found = recognise(written | {"neck.conv.weight": Tensor.of(np.ones(3))})
+    assert found.dialect == dialect
+    assert found.left_out == ["neck.conv.weight"]
+    written["backbone.extra.weight"] = Tensor.of(np.ones(3))
+    with pytest.raises(PortError, match=r"unexpected backbone.extra.weight"):
+        recognise(written)
+
+
+@pytest.mark.parametrize("name", ["huggingface", "facebook"])
+def test_backbones_of_dense_tasks_keep_their_norms(name):
+    config = loud.CONFIGS["four stages"].replace(out_indices=[1, 2, 3, 4])
+    parts = Parts(head=False, final_norm=False, stage_norms=(0, 1, 2, 3))
+    tensors = {n: Tensor.of(v) for n, v in loud.weights(config, parts).items()}
+    found = recognise(from_canonical(tensors, DIALECTS[name], config))
+    assert (found.dialect.name, found.parts) == (name, parts)
+    assert found.config.out_indices == (1, 2, 3, 4)
+    with pytest.raises(PortError, match="timm has no place for the stage norm"):
+        from_canonical(tensors, DIALECTS["timm"], config)

@@ -7,17 +7,18 @@ import transformers
 
 from convnext import ConvNextConfig, store
 from convnext.hub import Source
+from convnext.params import BARE, HEADED
 from convnext.pt import ConvNextForImageClassification, ConvNextModel
 from convnext.tf import TFConvNextForImageClassification, TFConvNextModel
 from tests import loud
 
-HEADED = {
+WITH_HEAD = {
     "pt": ConvNextForImageClassification,
     "tf": TFConvNextForImageClassification,
     "transformers": transformers.ConvNextForImageClassification,
 }
-BARE = {"pt": ConvNextModel, "tf": TFConvNextModel, "transformers": transformers.ConvNextModel}
-PAIRS = [(a, b) for a in HEADED for b in HEADED if a != b]
+WITHOUT = {"pt": ConvNextModel, "tf": TFConvNextModel, "transformers": transformers.ConvNextModel}
+PAIRS = [(a, b) for a in WITH_HEAD for b in WITH_HEAD if a != b]
 
 
 def bits(folder):
@@ -26,14 +27,13 @@ def bits(folder):
     return {name: tensor.read().tobytes() for name, tensor in tensors.items()}
 
 
-@pytest.mark.parametrize("classes", [HEADED, BARE], ids=["head", "bare"])
+@pytest.mark.parametrize("classes", [WITH_HEAD, WITHOUT], ids=["head", "bare"])
 @pytest.mark.parametrize(("first", "second"), PAIRS)
 @pytest.mark.parametrize("name", loud.CONFIGS)
 def test_saved_by_one_opens_in_the_other(name, first, second, classes, tmp_path):
     config = loud.CONFIGS[name]
-    arrays = {
-        k: v.astype("float32") for k, v in loud.weights(config, head=classes is HEADED).items()
-    }
+    parts = HEADED if classes is WITH_HEAD else BARE
+    arrays = {k: v.astype("float32") for k, v in loud.weights(config, parts).items()}
     start = loud.save(tmp_path / "start", config, arrays)
     classes[first].from_pretrained(start).save_pretrained(tmp_path / "first")
     classes[second].from_pretrained(tmp_path / "first").save_pretrained(tmp_path / "second")
@@ -47,9 +47,9 @@ def test_saved_by_one_opens_in_the_other(name, first, second, classes, tmp_path)
 def test_half_precision_passes_through(dtype, tmp_path):
     config = loud.CONFIGS["two stages"]
     start = loud.save(tmp_path / "start", config, loud.weights(config))
-    HEADED["pt"].from_pretrained(start, dtype=dtype).save_pretrained(tmp_path / "pt")
-    HEADED["tf"].from_pretrained(tmp_path / "pt", dtype=dtype).save_pretrained(tmp_path / "tf")
-    theirs = HEADED["transformers"].from_pretrained(tmp_path / "tf", dtype="auto")
+    WITH_HEAD["pt"].from_pretrained(start, dtype=dtype).save_pretrained(tmp_path / "pt")
+    WITH_HEAD["tf"].from_pretrained(tmp_path / "pt", dtype=dtype).save_pretrained(tmp_path / "tf")
+    theirs = WITH_HEAD["transformers"].from_pretrained(tmp_path / "tf", dtype="auto")
     assert theirs.dtype == getattr(torch, dtype)
     theirs.save_pretrained(tmp_path / "theirs")
     assert bits(tmp_path / "pt") == bits(tmp_path / "tf") == bits(tmp_path / "theirs")
@@ -58,7 +58,7 @@ def test_half_precision_passes_through(dtype, tmp_path):
 def test_keys_are_those_of_transformers(tmp_path):
     config = loud.CONFIGS["four stages"]
     loud.save(tmp_path / "checkpoint", config, loud.weights(config))
-    for classes in (HEADED, BARE):
+    for classes in (WITH_HEAD, WITHOUT):
         ours, theirs = (
             classes[library].from_pretrained(tmp_path / "checkpoint", dtype="auto").state_dict()
             for library in ("pt", "transformers")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from convnext.dialects import DIALECTS
+from convnext.params import BARE, HEADED
 from convnext.porter import adapt, spell
 from tests import loud
 from tests.parity.test_parity import MAPS, OURS, run
@@ -30,8 +31,8 @@ def test_names_and_shapes_are_the_library_s_own(library, network):
     recorded = LIBRARIES[library]
     dialect = DIALECTS[recorded["dialect"]]
     _, config, _ = adapt({}, loud.CONFIGS[network], dialect)
-    head = config.num_labels > 0
-    spelled = spell(dialect, config, head=head, word=dialect.words[not head])
+    parts = HEADED if config.num_labels > 0 else BARE
+    spelled = spell(dialect, config, parts, word=dialect.words[not parts.head])
     ours = {name: list(row.shape) for name, row in spelled.items()}
     if dialect.name == "huggingface-tf":  # a file adds the name of the layer
         ours = {name.split("/", 1)[1]: shape for name, shape in ours.items()}

@@ -1,0 +1,120 @@
+"""The .keras file of Keras 3: a zip of a config, metadata and an HDF5 file of weights."""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from convnext.config import ConvNextConfig
+from convnext.porter import PortError
+from convnext.store import hdf5_file
+from convnext.tensors import Tensor
+
+WEIGHTS = "model.weights.h5"
+MEMBERS = ("metadata.json", "config.json", WEIGHTS)  # in Keras' order
+KERAS_VERSION = "3.8.0"  # the oldest whose files these are
+_LOCAL_HEADER = 30  # bytes, before the member's name
+
+
+def matches(start: bytes) -> bool:
+    return start.startswith(b"PK\x03\x04") and start[_LOCAL_HEADER:].startswith(b"metadata.json")
+
+
+def read(path: Path, *, mapped: bool) -> dict[str, Tensor]:
+    """Path of each dataset in the weights -> tensor."""
+    del mapped
+    start, size = _weights(path)
+    with path.open("rb") as file:
+        return hdf5_file.read_from(path, _Window(file, start, size), start)
+
+
+def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write the file; `metadata` is what `describe` gives."""
+    now = datetime.now().strftime("%Y-%m-%d@%H:%M:%S")
+    about = {"keras_version": KERAS_VERSION, "date_saved": now}
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        weights = Path(folder) / WEIGHTS
+        hdf5_file.write(weights, tensors, {})
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+            archive.writestr("metadata.json", json.dumps(about))
+            archive.writestr("config.json", metadata["config"])
+            archive.write(weights, WEIGHTS)
+
+
+def describe(config: ConvNextConfig, *, head: bool) -> Mapping[str, str]:
+    """config.json: what makes Keras build the model, once convnext.tf is imported."""
+    name = "TFConvNextForImageClassification" if head else "TFConvNextModel"
+    policy = {
+        "module": "keras",
+        "class_name": "DTypePolicy",
+        "config": {"name": "float32"},
+        "registered_name": None,
+    }
+    arguments: dict[str, Any] = {
+        "config": config.to_dict(),
+        "data_format": "channels_first",
+        "name": "convnext",
+        "trainable": True,
+        "dtype": policy,
+    }
+    model = {
+        "module": "convnext.tf.model",
+        "class_name": name,
+        "config": arguments,
+        "registered_name": f"convnext>{name}",
+    }
+    return {"config": json.dumps(model)}
+
+
+def _weights(path: Path) -> tuple[int, int]:
+    """Where the weights stand in the file, and their size; they must stand there uncompressed."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            found = [info for info in archive.infolist() if info.filename == WEIGHTS]
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise PortError(f"{path}: damaged or truncated .keras file ({error})") from None
+    if len(found) != 1 or found[0].compress_type != zipfile.ZIP_STORED:
+        raise PortError(f"{path}: a .keras file must hold one uncompressed {WEIGHTS}")
+    info = found[0]
+    with path.open("rb") as file:
+        file.seek(info.header_offset)
+        header = file.read(_LOCAL_HEADER)
+    lengths = (int.from_bytes(header[i : i + 2], "little") for i in (26, 28))  # name and extra
+    start = info.header_offset + _LOCAL_HEADER + sum(lengths)
+    if info.file_size != info.compress_size or start + info.file_size > path.stat().st_size:
+        raise PortError(f"{path}: damaged .keras file: {WEIGHTS} would reach beyond its end")
+    return start, info.file_size
+
+
+class _Window(io.RawIOBase):
+    """A part of a file, as a file."""
+
+    def __init__(self, file: Any, start: int, size: int) -> None:
+        self._file, self._start, self._size, self._at = file, start, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        self._at = max(base + offset, 0)
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        self._file.seek(self._start + self._at)
+        data = self._file.read(max(min(len(buffer), self._size - self._at), 0))
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)

@@ -1,0 +1,102 @@
+"""keras.applications, in the Keras installed here: its files read, and ours loaded by it."""
+
+import keras
+import numpy as np
+import pytest
+from keras.src.applications.convnext import ConvNeXt
+
+from convnext import convert, store
+from convnext.hub import Source
+from tests import loud
+from tests.parity import run
+
+# of Keras: that it expects 1 or 3 channels, and that HDF5 files are of yesterday
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+TOLERANCE = 5e-6
+CONFIGS = {
+    name: loud.CONFIGS[name]
+    for name in ("four stages", "five channels", "no layer scale", "no classes")
+}
+# file -> dialect
+FORMATS = {"x.h5": "keras-applications", "x.weights.h5": "keras3-applications"}
+
+
+def original(config, **fields):
+    """keras.applications' network of a config, logits for (N, H, W, C)."""
+    keras.backend.clear_session()
+    _, channels, height, width = loud.pictures(config).shape
+    return ConvNeXt(
+        depths=config.depths,
+        projection_dims=config.hidden_sizes,
+        layer_scale_init_value=1e-6 if config.has_layer_scale else None,
+        include_preprocessing=False,
+        include_top=config.num_labels > 0,
+        classes=config.num_labels,
+        classifier_activation=None,
+        weights=None,
+        input_shape=(height, width, channels),
+        **({"pooling": "avg"} if config.num_labels == 0 else {}),
+        **fields,
+    )
+
+
+def filled(config, seed=11):
+    """The same with random weights, loud enough to hear every layer."""
+    model = original(config)
+    rng = np.random.default_rng(seed)
+    for variable in model.weights:
+        noise = rng.standard_normal(variable.shape) * 0.3
+        kind = variable.path.rpartition("/")[2]
+        if kind == "kernel":
+            noise /= np.sqrt(np.prod(variable.shape[:-1]))
+        elif kind != "bias" and kind != "beta":
+            noise = 0.7 + noise / 3
+        variable.assign(noise)
+    return model
+
+
+def logits(model, pixels):
+    return np.asarray(model(pixels.transpose(0, 2, 3, 1)))
+
+
+@pytest.mark.parametrize("file", FORMATS)
+@pytest.mark.parametrize("name", CONFIGS)
+def test_our_files_load_there_and_compute_the_same(name, file, tmp_path):
+    config = CONFIGS[name]
+    folder = loud.save(tmp_path / "from", config, loud.weights(config))
+    pixels = loud.pictures(config).astype("float32")
+    expected = run.maps(run.load_ours_pt(folder, "float32"), pixels)["logits"]
+    convert(folder, tmp_path / file, FORMATS[file], dtype="float32")
+    model = original(config)
+    model.load_weights(tmp_path / file)
+    assert loud.relative(logits(model, pixels), expected) <= TOLERANCE
+
+
+@pytest.mark.parametrize("file", ["x.weights.h5", "x.keras", "whole.h5"])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_its_files_are_read_and_compute_the_same(name, file, tmp_path):
+    config = CONFIGS[name]
+    model = filled(config)
+    pixels = loud.pictures(config).astype("float32")
+    path = tmp_path / file
+    (model.save if file in ("x.keras", "whole.h5") else model.save_weights)(path)
+    assert store.load(Source(path)).config.depths == config.depths
+    convert(path, tmp_path / "to", "huggingface")
+    for load in (run.load_ours_pt, run.load_ours_tf):
+        found = run.maps(load(tmp_path / "to", "float32"), pixels)["logits"]
+        assert loud.relative(found, logits(model, pixels)) <= TOLERANCE
+
+
+@pytest.mark.parametrize("file", ["x.weights.h5", "x.keras", "whole.h5"])
+def test_it_is_found_inside_a_user_s_model(file, tmp_path):
+    config = CONFIGS["no classes"]
+    inner = filled(config)
+    outer = keras.Sequential([inner, keras.layers.Dense(3, name="mine")])
+    path = tmp_path / file
+    (outer.save if file in ("x.keras", "whole.h5") else outer.save_weights)(path)
+    done = convert(path, tmp_path / "to", "huggingface")
+    assert [note for note in done.notes if "left out" in note]
+    pixels = loud.pictures(config).astype("float32")
+    found = run.maps(run.load_ours_pt(tmp_path / "to", "float32"), pixels)["pooler_output"]
+    assert loud.relative(found, logits(inner, pixels)) <= TOLERANCE
