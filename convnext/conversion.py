@@ -31,7 +31,7 @@ class Conversion(NamedTuple):
 
 
 def convert(
-    source: str | os.PathLike[str],
+    source: str | os.PathLike[str] | Source,
     destination: str | os.PathLike[str],
     to: str,
     *,

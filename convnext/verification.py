@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from convnext.hub import Source
+from convnext.originals import open_original
 from convnext.porter import PortError
 from convnext.running import Runner, open_runner
 
@@ -24,7 +25,11 @@ class Difference(NamedTuple):
     name: str
     shape: tuple[int, ...]  # of the first picture's map, without N
     absolute: float
-    relative: float  # of the map's greatest absolute value
+    greatest: float  # absolute value of the first's map
+
+    @property
+    def relative(self) -> float:
+        return self.absolute / self.greatest if self.greatest else self.absolute
 
 
 class Verification(NamedTuple):
@@ -44,46 +49,56 @@ class Verification(NamedTuple):
 
 def verify(
     first: str | os.PathLike[str],
-    second: str | os.PathLike[str],
+    second: str | os.PathLike[str] | None,
     images: Sequence[Any],
     *,
+    against: str | None = None,
     tolerance: float = TOLERANCE,
     **options: Any,
 ) -> Verification:
-    """Compare two checkpoints of the same network on pictures, preprocessed as the first says.
+    """Compare two checkpoints of one network, or one with its original, on pictures.
 
     Args:
-        first, second: folders, files or Hugging Face ids.
+        first, second: folders, files or Hugging Face ids; pictures are preprocessed as the first
+            says.
         images: what the feature extractor takes.
+        against: instead of `second`, a library whose own network is given the first's weights:
+            one of `convnext.originals.LIBRARIES`. It must be installed.
         tolerance: greatest difference allowed, relative to each map's greatest value.
         options: `revision`, `cache_dir`, `local_files_only`, `token`: for both.
 
     Raises:
         PortError: one cannot be read, or they are different networks.
     """
-    sources = [Source.split(name, options)[0] for name in (first, second)]
-    a, b = (open_runner(source) for source in sources)
+    if (second is None) == (against is None):
+        raise ValueError("give a second checkpoint, or the library to compare with, and not both")
+    place, _ = Source.split(first, options)
+    a = open_runner(place)
+    if against is not None:
+        b = open_original(a, place, against)
+    else:
+        b = open_runner(Source.split(second, options)[0])
     _comparable(a, b)
-    pixels = a.features(images).pixel_values
-    batches = [pixels[i : i + BATCH] for i in range(0, len(pixels), BATCH)]
-    pairs = [(a.run(batch), b.run(batch)) for batch in batches]
-    shared = [name for name in pairs[0][0] if name in pairs[0][1]]
-    agreeing = sum(
-        int((x["logits"].argmax(-1) == y["logits"].argmax(-1)).sum())
-        for x, y in pairs
-        if "logits" in shared
-    )
-    differences = [_difference(name, [(x[name], y[name]) for x, y in pairs]) for name in shared]
-    return Verification(a, b, differences, len(pixels), agreeing, tolerance)
+    differences: dict[str, Difference] = {}
+    agreeing = 0
+    for start in range(0, len(images), BATCH):
+        pixels = a.features(images[start : start + BATCH]).pixel_values
+        x, y = a.run(pixels), b.run(pixels)
+        for name in (name for name in x if name in y):
+            differences[name] = _difference(name, x[name], y[name], differences.get(name))
+        if "logits" in differences:
+            agreeing += int((x["logits"].argmax(-1) == y["logits"].argmax(-1)).sum())
+    return Verification(a, b, list(differences.values()), len(images), agreeing, tolerance)
 
 
-def _difference(name: str, pairs: list[tuple[np.ndarray, np.ndarray]]) -> Difference:
-    absolute = max(float(np.abs(x - y).max()) for x, y in pairs)
-    greatest = max(float(np.abs(x).max()) for x, _ in pairs)
-    # nan compares as no difference, so it is made the greatest
-    absolute = absolute if np.isfinite(absolute) else float("inf")
-    relative = absolute / greatest if greatest else absolute
-    return Difference(name, pairs[0][0].shape[1:], absolute, relative)
+def _difference(name: str, x: np.ndarray, y: np.ndarray, before: Difference | None) -> Difference:
+    """Of a batch, and of those before it."""
+    absolute, greatest = float(np.abs(x - y).max()), float(np.abs(x).max())
+    if not np.isfinite(absolute):
+        absolute = float("inf")  # nan would compare as no difference
+    if before is not None:
+        absolute, greatest = max(absolute, before.absolute), max(greatest, before.greatest)
+    return Difference(name, x.shape[1:], absolute, greatest)
 
 
 def _comparable(a: Runner, b: Runner) -> None:

@@ -11,55 +11,21 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from convnext import ConvNextConfig, PortError, convert
+from convnext import ConvNextConfig, PortError, convert, originals
 from convnext.dialects import DIALECTS
 from convnext.porter import misfits
 from tests import loud
 
 REFERENCE = Path(__file__).parents[1] / "tests" / "reference"
+Builder = Callable[[ConvNextConfig, str], Any]
 Recorded = tuple[dict[str, list[int]], np.ndarray]  # names and shapes, logits
-
-
-def timm(path: Path, config: ConvNextConfig, pixels: np.ndarray, *, conv_mlp: bool) -> Recorded:
-    _declare_torchvision_operators()
-    from timm.models.convnext import ConvNeXt
-
-    model = ConvNeXt(
-        in_chans=config.num_channels,
-        num_classes=config.num_labels,
-        depths=tuple(config.depths),
-        dims=tuple(config.hidden_sizes),
-        conv_mlp=conv_mlp,
-        ls_init_value=1e-6 if config.has_layer_scale else None,
-    )
-    return _run_torch(model, path, pixels)
-
-
-def timm_linear(path: Path, config: ConvNextConfig, pixels: np.ndarray) -> Recorded:
-    return timm(path, config, pixels, conv_mlp=False)
-
-
-def timm_conv(path: Path, config: ConvNextConfig, pixels: np.ndarray) -> Recorded:
-    return timm(path, config, pixels, conv_mlp=True)
-
-
-def torchvision(path: Path, config: ConvNextConfig, pixels: np.ndarray) -> Recorded:
-    _declare_torchvision_operators()
-    from torch import nn
-    from torchvision.models.convnext import CNBlockConfig, ConvNeXt
-
-    widths = [*config.hidden_sizes, None]
-    blocks = [CNBlockConfig(*row) for row in zip(widths, widths[1:], config.depths, strict=False)]
-    model = ConvNeXt(blocks, num_classes=max(config.num_labels, 1))
-    if config.num_labels == 0:
-        model.classifier[2] = nn.Identity()
-    return _run_torch(model, path, pixels)
 
 
 def transformers_tf(path: Path, config: ConvNextConfig, pixels: np.ndarray) -> Recorded:
@@ -79,10 +45,13 @@ def transformers_tf(path: Path, config: ConvNextConfig, pixels: np.ndarray) -> R
     return {weight.name: list(weight.shape) for weight in model.weights}, logits
 
 
-def _run_torch(model: Any, path: Path, pixels: np.ndarray) -> Recorded:
+def in_torch(
+    path: Path, config: ConvNextConfig, pixels: np.ndarray, *, build: Builder, dialect: str
+) -> Recorded:
     import torch
     from safetensors.torch import load_file
 
+    model = build(config, dialect)
     state = load_file(path) if path.suffix == ".safetensors" else torch.load(path)
     model = model.eval().double()
     model.load_state_dict(state, strict=True)
@@ -91,29 +60,24 @@ def _run_torch(model: Any, path: Path, pixels: np.ndarray) -> Recorded:
     return {name: list(value.shape) for name, value in model.state_dict().items()}, logits
 
 
-def _declare_torchvision_operators() -> None:
-    """torchvision asks on import for operators of its compiled half, which ConvNeXt needs not."""
-    import torch
-
-    if hasattr(torch.ops.torchvision, "nms"):
-        return
-    library = torch.library.Library("torchvision", "DEF")
-    library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    library.define("roi_align(Tensor x) -> Tensor")
-    library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    _declare_torchvision_operators.library = library  # else it is undone
+class Library(NamedTuple):
+    dialect: str
+    file: str  # where our file goes
+    distributions: tuple[str, ...]  # whose releases are named
+    run: Callable[[Path, ConvNextConfig, np.ndarray], Recorded]
 
 
-# library's file -> dialect, where our file goes, distributions to name, how it runs there
-LIBRARIES: dict[str, tuple[str, str, tuple[str, ...], Callable[..., Recorded]]] = {
-    "timm": ("timm", "timm.safetensors", ("timm", "torch"), timm_linear),
-    "timm-conv": ("timm-conv", "timm.safetensors", ("timm", "torch"), timm_conv),
-    "torchvision": ("torchvision", "model.pth", ("torchvision", "torch"), torchvision),
-    "transformers-tf": (
-        "huggingface-tf",
-        "folder",
-        ("transformers", "tensorflow", "tf-keras"),
-        transformers_tf,
+def _in_torch(distribution: str, build: Builder, dialect: str, file: str) -> Library:
+    run = partial(in_torch, build=build, dialect=dialect)
+    return Library(dialect, file, (distribution, "torch"), run)
+
+
+LIBRARIES = {
+    "timm": _in_torch("timm", originals.timm, "timm", "timm.safetensors"),
+    "timm-conv": _in_torch("timm", originals.timm, "timm-conv", "timm.safetensors"),
+    "torchvision": _in_torch("torchvision", originals.torchvision, "torchvision", "model.pth"),
+    "transformers-tf": Library(
+        "huggingface-tf", "folder", ("transformers", "tensorflow", "tf-keras"), transformers_tf
     ),
 }
 

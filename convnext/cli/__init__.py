@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 from convnext.dialects import WRITTEN
+from convnext.originals import LIBRARIES
 from convnext.running import FRAMEWORKS
 from convnext.tensors import FLOATS
 from convnext.verification import TOLERANCE
@@ -93,7 +94,13 @@ def _verify(command: argparse.ArgumentParser) -> None:
         "Exit status 1 if a difference is beyond the tolerance."
     )
     command.add_argument("first", metavar="A", help="folder, file or Hugging Face id")
-    command.add_argument("second", metavar="B", help="the same")
+    command.add_argument("second", nargs="?", metavar="B", help="the same; not with --against")
+    command.add_argument(
+        "--against",
+        choices=LIBRARIES,
+        metavar="LIBRARY",
+        help=f"give A's weights to a library's own network: {_one(tuple(LIBRARIES))}",
+    )
     command.add_argument("--images", metavar="DIR", help="pictures to use; default the bundled two")
     command.add_argument(
         "--tolerance",
@@ -102,6 +109,7 @@ def _verify(command: argparse.ArgumentParser) -> None:
         metavar="X",
         help="greatest difference, relative to each map's greatest value; default %(default)g",
     )
+    command.add_argument("--plot", metavar="PNG", help="draw the differences, map by map")
 
 
 def _classify(command: argparse.ArgumentParser) -> None:

@@ -8,34 +8,41 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from convnext.bundled import PICTURES
+from convnext.classification.listing import SUFFIXES
 from convnext.cli import FAILED, show
+from convnext.cli.plot import draw
 from convnext.cli.quiet import quiet_stderr
 from convnext.verification import TOLERANCE, verify
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
 def run(arguments: argparse.Namespace) -> int:
     images = _pictures(Path(arguments.images)) if arguments.images else PICTURES
-    return compare(arguments.first, arguments.second, images, tolerance=arguments.tolerance)
+    return compare(
+        arguments.first,
+        arguments.second,
+        images,
+        against=arguments.against,
+        tolerance=arguments.tolerance,
+        plot=arguments.plot,
+    )
 
 
 def compare(
     first: str | os.PathLike[str],
-    second: str | os.PathLike[str],
+    second: str | os.PathLike[str] | None,
     images: Sequence[Path],
     *,
+    against: str | None = None,
     tolerance: float = TOLERANCE,
+    plot: str | None = None,
 ) -> int:
-    """Print the comparison; 0 if it passed."""
+    """Print the comparison, and draw it if `plot` says where; 0 if it passed."""
     with quiet_stderr():
-        result = verify(first, second, images, tolerance=tolerance)
-    for letter, runner, path in zip(
-        "AB", (result.first, result.second), (first, second), strict=True
-    ):
-        show.console.print(
-            f"{letter}: {path} ({runner.dialect}, run by convnext.{runner.framework})"
-        )
+        result = verify(first, second, images, against=against, tolerance=tolerance)
+    a, b = result.first, result.second
+    show.console.print(f"A: {first} ({a.dialect}, run by convnext.{a.framework})")
+    own = f"convnext.{b.framework}" if against is None else against
+    show.console.print(f"B: {second or first} ({b.dialect}, run by {own})")
     show.table(
         ["map", "shape", "difference", "relative", ""],
         (
@@ -49,6 +56,8 @@ def compare(
         show.console.print(f"same class first: {result.agreeing} of {result.pictures} pictures")
     verdict = "the same function" if result.passed else "not the same function"
     show.console.print(f"{verdict}, to a relative {tolerance:g}")
+    if plot is not None:
+        draw(result, plot)
     return 0 if result.passed else FAILED
 
 

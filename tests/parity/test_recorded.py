@@ -13,6 +13,7 @@ import pytest
 from convnext.dialects import DIALECTS
 from convnext.params import BARE, HEADED
 from convnext.porter import adapt, spell
+from convnext.tensors import Tensor
 from tests import loud
 from tests.parity.test_parity import MAPS, OURS, run
 
@@ -30,7 +31,9 @@ DTYPES = dict.fromkeys(LIBRARIES, "float64") | {"transformers-tf": "float32"}
 def test_names_and_shapes_are_the_library_s_own(library, network):
     recorded = LIBRARIES[library]
     dialect = DIALECTS[recorded["dialect"]]
-    _, config, _ = adapt({}, loud.CONFIGS[network], dialect)
+    arrays = loud.weights(loud.CONFIGS[network])
+    tensors = {name: Tensor.of(value) for name, value in arrays.items()}
+    _, config, _ = adapt(tensors, loud.CONFIGS[network], dialect)
     parts = HEADED if config.num_labels > 0 else BARE
     spelled = spell(dialect, config, parts, word=dialect.words[not parts.head])
     ours = {name: list(row.shape) for name, row in spelled.items()}
