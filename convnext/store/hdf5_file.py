@@ -68,8 +68,8 @@ def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
             starts = {name: _created(file, name, tensor) for name, tensor in tensors.items()}
             if metadata:
                 _describe(file, list(tensors), metadata)
-    except RuntimeError as error:  # how h5py tells of a full disk as it closes the file
-        raise OSError(f"{path}: {error}") from None
+    except (OSError, RuntimeError) as error:  # the latter of a full disk, as the file is closed
+        raise OSError(f"{path}: {' '.join(str(error).split())}") from None
     with path.open("r+b") as values:
         for name, tensor in tensors.items():
             values.seek(starts[name])

@@ -249,6 +249,15 @@ def test_a_zip_bomb(tmp_path):
     refused(tmp_path / "x.pth", "its zip is compressed")
 
 
+def test_a_zip_without_checksums_is_read(tmp_path, state):
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save(state, tmp_path / "x.pth")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert store.load(Source(tmp_path / "x.pth")).tensors.keys() == state.keys()
+
+
 @pytest.mark.filterwarnings("ignore:.torch.jit")
 def test_a_zip_that_is_no_checkpoint(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.pth", "w") as archive:
