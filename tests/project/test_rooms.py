@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
-from convnext.dialects import DIALECTS
+from convnext.cli import parser
+from convnext.dialects import DIALECTS, WRITTEN
+from convnext.recognition import STRANGERS
 from tests.conftest import ROOMS
 from tests.project.markdown_pages import DOCS, ROOT, relative, table
 
@@ -89,16 +93,45 @@ def test_the_table_of_test_rooms_is_the_real_one() -> None:
     assert [row[0] for row in table(ROOT / "CONTRIBUTING.md", "| room |")] == list(ROOMS)
 
 
-def test_the_table_of_dialects_is_the_real_one() -> None:
-    written = {row[0]: row[2:] for row in table(DOCS / "dialects.md", "| dialect | whose files |")}
-    spelled = {"patch_size": {4: "patch 4"}, "num_stages": {4: "four stages"}}
-    spelled["num_channels"] = {3: "three channels"}
-    for name, dialect in DIALECTS.items():
-        fixed = ", ".join(spelled[field][value] for field, value in dialect.fixed.items())
-        assert written.pop(name) == [
-            dialect.file or "read only",
+def test_the_tables_of_dialects_are_the_real_ones() -> None:
+    shown = {row[0]: row[2:] for row in table(DOCS / "dialects.md", "| dialect | whose files |")}
+    assert list(shown) == list(WRITTEN)
+    for name in WRITTEN:
+        dialect = DIALECTS[name]
+        fixed = ", ".join(FIXED[field, value] for field, value in dialect.fixed.items())
+        assert shown[name] == [
+            dialect.file,
             ", ".join(dialect.suffixes),
             "1e-6" if dialect.final_eps == 1e-6 else "in config.json",
             fixed + ("; always has a layer scale" if dialect.needs_scale else ""),
         ]
-    assert not written
+    rows = table(DOCS / "dialects.md", "| dialect, read only |")
+    others = [name for row in rows for name in row[0].split(", ")]
+    assert sorted(others) == sorted(DIALECTS.keys() - set(WRITTEN))
+
+
+FIXED = {
+    ("patch_size", 4): "patch 4",
+    ("num_stages", 4): "four stages",
+    ("num_channels", 3): "three channels",
+    ("hidden_act", "gelu"): "gelu",
+}
+
+
+def test_the_table_of_strangers_is_the_real_one() -> None:
+    rows = table(DOCS / "dialects.md", "| a name with |")
+    shown = {part: row[1] for row in rows for part in row[0].split(", ")}
+    assert shown == STRANGERS
+
+
+def test_the_command_line_page_names_every_dialect_and_option() -> None:
+    options = {row[0] for row in table(DOCS / "cli.md", "| argument | meaning |")}
+    convert = next(
+        commands.choices["convert"]
+        for commands in parser()._actions
+        if isinstance(commands, argparse._SubParsersAction)
+    )
+    declared = {option for action in convert._actions for option in action.option_strings}
+    assert declared - {"-h", "--help"} == {o.split()[0] for o in options if o.startswith("--")}
+    said = next(row[1] for row in table(DOCS / "cli.md", "| argument |") if "--to" in row[0])
+    assert re.split(r", | or ", said) == list(WRITTEN)

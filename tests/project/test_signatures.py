@@ -27,7 +27,7 @@ CLASSES = {
 # documented by what they do: export by `export`, loss and metrics by `fit`
 NOT_CALLED = {
     "build", "call", "forward", "compute_loss", "compute_metrics", "from_config",
-    "get_config", "has_head",
+    "get_config", "parts",
 }  # fmt: skip
 
 
