@@ -10,7 +10,7 @@ import numpy as np
 from convnext.porter import PortError, Tensors
 from convnext.tensors import Tensor, storage
 
-TENSORS = 20_000  # in a file; the largest ConvNeXt with its optimizer has some 1,100
+TENSORS = 5000  # in a file; the largest ConvNeXt with its average and its optimizer has 1,400
 NAME = 1000  # characters of a tensor's name
 
 

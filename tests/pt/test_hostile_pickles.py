@@ -161,7 +161,7 @@ def test_many_views_of_one_storage(tmp_path, state):
 def test_too_many_tensors(tmp_path):
     one = torch.zeros(1)
     torch.save({str(i): one for i in range(limits.TENSORS + 1)}, tmp_path / "x.pth")
-    refused(tmp_path / "x.pth", "more than 20,000 are not read")
+    refused(tmp_path / "x.pth", "more than 5,000 are not read")
 
 
 def bare_pickle(path, code, *, members=(), compress=zipfile.ZIP_STORED):
