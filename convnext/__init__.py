@@ -15,6 +15,7 @@ from convnext.outputs import (
 )
 from convnext.pictures import PictureError
 from convnext.porter import PortError
+from convnext.reading import Recognition, load_canonical, recognise
 from convnext.version import __version__
 
 __all__ = [
@@ -30,6 +31,9 @@ __all__ = [
     "NotFoundError",
     "PictureError",
     "PortError",
+    "Recognition",
     "__version__",
     "convert",
+    "load_canonical",
+    "recognise",
 ]

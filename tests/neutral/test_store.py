@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from convnext import NotFoundError, PortError, convert, store
+from convnext import NotFoundError, PortError, convert, load_canonical, recognise, store
 from convnext.hub import Source
 from convnext.store import hdf5_file, safetensors_file, shards
 from convnext.tensors import FLOATS, Tensor
@@ -316,3 +316,40 @@ def test_reading_maps_the_file_and_never_writes_it(tmp_path):
     array = tensor.read()
     array += 1
     assert tree(folder) == before
+
+
+def test_what_one_file_does_not_tell_is_said(tmp_path):
+    config = CONFIG.replace(hidden_act="relu")
+    source = checkpoint(tmp_path / "from", config)
+    done = convert(source, tmp_path / "x.safetensors", "huggingface")
+    note = "one file holds no config: say layer_norm_eps=1e-06 and hidden_act=relu"
+    assert note in done.notes[0]
+    with pytest.raises(PortError, match="not exact: one file holds no config"):
+        convert(source, tmp_path / "y.safetensors", "huggingface", exact=True)
+    with pytest.raises(PortError, match="timm holds only hidden_act gelu, got relu"):
+        convert(source, tmp_path / "z", "timm")
+    told = convert(
+        tmp_path / "x.safetensors", tmp_path / "w", "huggingface", layer_norm_eps=1e-6,
+        hidden_act="relu",
+    )  # fmt: skip
+    assert (told.config.hidden_act, told.config.layer_norm_eps) == ("relu", 1e-6)
+
+
+def test_the_head_is_dropped_when_asked(tmp_path):
+    source = checkpoint(tmp_path / "from")
+    for dialect in ("huggingface", "keras-applications", "keras3-applications", "timm"):
+        done = convert(source, tmp_path / dialect, dialect, drop_head=True)
+        found = recognise(done.path)
+        assert not found.parts.head
+        assert found.config.depths == CONFIG.depths
+
+
+def test_a_checkpoint_is_read_from_python(tmp_path):
+    source = checkpoint(tmp_path / "from")
+    config, arrays = load_canonical(source)
+    assert config.depths == CONFIG.depths
+    expected = loud.weights(CONFIG)
+    assert all(np.array_equal(arrays[name], expected[name].astype("f4")) for name in expected)
+    assert recognise(source)[:2] == ("huggingface", config)
+    with pytest.raises(TypeError, match="no option foo"):
+        recognise(source, foo=1)

@@ -1,0 +1,80 @@
+"""Files as training scripts leave them: wrappers, averages beside raw weights, other things."""
+
+import argparse
+
+import numpy as np
+import pytest
+import torch
+
+from convnext import PortError, convert, load_canonical
+from convnext.dialects import DIALECTS
+from convnext.params import HEADED
+from convnext.porter import spell
+from tests import loud
+
+CONFIG = loud.CONFIGS["four stages"]
+
+
+def state(dialect, scale=1.0, prefix=""):
+    """A state dict in a dialect, every value times `scale`."""
+    dialect = DIALECTS[dialect]
+    arrays = loud.weights(CONFIG)
+    rows = spell(dialect, CONFIG, HEADED, word="backbone." if "mm" in dialect.name else "")
+    return {
+        prefix + name: torch.tensor(arrays[row.canonical] * scale).reshape(row.shape)
+        for name, row in rows.items()
+    }
+
+
+REST = {
+    "optimizer": {"state": {0: {"exp_avg": torch.ones(3)}}, "param_groups": []},
+    "epoch": 3,
+    "args": argparse.Namespace(lr=0.1),
+    "best": np.float64(0.7),
+}
+# name -> content, scale of the averaged weights, of the raw ones (None: there are none)
+FILES = {
+    "facebook": ({"model": state("facebook")}, None, 1.0),
+    "facebook, both": ({"model": state("facebook"), "model_ema": state("facebook", 2)}, 2.0, 1.0),
+    "timm": ({"state_dict": state("timm", prefix="module.")}, None, 1.0),
+    "timm, both": ({"state_dict": state("timm"), "state_dict_ema": state("timm", 2)}, 2.0, 1.0),
+    "compiled": ({"model": state("facebook", prefix="_orig_mod.")}, None, 1.0),
+    "openmmlab": ({"meta": {}, "state_dict": state("openmmlab")}, None, 1.0),
+    "openmmlab, both": (
+        {
+            "state_dict": state("openmmlab", 2),
+            "ema_state_dict": state("openmmlab", prefix="module.") | {"steps": torch.tensor(9)},
+        },
+        2.0,
+        1.0,
+    ),
+    "lightning": ({"state_dict": state("timm", prefix="net.")}, None, 1.0),
+}
+
+
+def scale_of(path, weights):
+    _, arrays = load_canonical(path, dtype="float64", weights=weights)
+    name = "embeddings.patch_embeddings.bias"
+    return float((arrays[name] / loud.weights(CONFIG)[name]).mean())
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_weights_asked_for_are_taken(name, tmp_path):
+    content, ema, raw = FILES[name]
+    path = tmp_path / "checkpoint.pth"
+    torch.save(content | REST, path)
+    assert scale_of(path, None) == pytest.approx(ema or raw)
+    assert scale_of(path, "raw") == pytest.approx(raw)
+    if ema is None and name != "openmmlab":
+        with pytest.raises(PortError, match="no averaged weights"):
+            scale_of(path, "ema")
+    elif ema is not None:
+        assert scale_of(path, "ema") == pytest.approx(ema)
+
+
+def test_only_training_files_have_a_choice(tmp_path):
+    folder = loud.save(tmp_path / "from", CONFIG, loud.weights(CONFIG))
+    with pytest.raises(PortError, match="only training files"):
+        convert(folder, tmp_path / "to", "timm", weights="ema")
+    with pytest.raises(ValueError, match="weights must be one of ema, raw"):
+        convert(folder, tmp_path / "to", "timm", weights="best")
