@@ -11,7 +11,7 @@ import numpy as np
 from convnext.porter import PortError
 from convnext.tensors import Tensor, storage
 
-BYTES = 2**22  # of a block
+BYTES = 2**20  # of a block; from 4 MB on the system zeroes new huge pages for every one
 COLUMNS = 64  # of a transposed array, copied at once: numpy alone takes six times as long
 
 
