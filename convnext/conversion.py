@@ -78,7 +78,7 @@ def convert(
     notes += [f"not part of the network, left out: {name}" for name in checkpoint.left_out]
     target = Path(destination)
     is_file = target.name.endswith(dialect.suffixes)
-    if is_file and dialect.final_eps is None:
+    if is_file and dialect.final_eps is None and target.suffix != ".keras":
         notes += _untold(config, exact=exact)
     if dtype is not None:
         tensors = {name: tensor.astype(dtype) for name, tensor in tensors.items()}
@@ -91,7 +91,7 @@ def convert(
             path.mkdir()
             store.write_folder(path, config, tensors, dialect)
             _features(place, notes).save_pretrained(path)
-    return Conversion(checkpoint.dialect.name, to, target, config, notes)
+    return Conversion(checkpoint.dialect.name, dialect.name, target, config, notes)
 
 
 def _untold(config: ConvNextConfig, *, exact: bool) -> list[str]:

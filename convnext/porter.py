@@ -81,9 +81,13 @@ def adapt(
     dialect has no place for becomes its own: with `exact` that is refused.
 
     Raises:
-        PortError: the dialect has no place for this patch, number of stages or channels.
+        PortError: the dialect has no place for this patch, number of stages or channels; or the
+            network is a feature extractor without a norm at its end.
     """
     notes = []
+    parts = parts_of(tensors, config)
+    if tensors and not (parts.final_norm or parts.stage_norms):
+        raise PortError("it has no norm behind its stages, which every dialect written here has")
     if problems := misfits(dialect, config):
         raise PortError("; ".join(problems))
     if dialect.needs_scale and not config.has_layer_scale:

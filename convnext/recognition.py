@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import combinations, pairwise
+from itertools import combinations, islice, pairwise
 from typing import NamedTuple
 
 from convnext.config import ConvNextConfig
@@ -40,6 +40,9 @@ STRANGERS = {
     "layers.0.depthwise_conv.": "DINOv3's ConvNeXt",
     "blocks.0.dwconv.": "an isotropic ConvNeXt (one stage, no norm behind the stem)",
 }
+
+
+STEMS = 8  # candidates for {m} that are tried; real files have one
 
 
 class Recognised(NamedTuple):
@@ -100,7 +103,7 @@ def _candidates(tensors: Tensors, depths: Sequence[int] | None) -> Iterator[Reco
         if len(aliased) < len(tensors):
             continue  # two tensors of one name: not this dialect's
         shapes = shapes_of(aliased)
-        for word in _words(dialect, aliased):
+        for word in islice(_words(dialect, aliased), STEMS):
             for config, parts in _networks(dialect, _shape_finder(dialect, word, shapes), depths):
                 spelled = {_alias(dialect, n): n for n in spell(dialect, config, parts, word=word)}
                 guests = [

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -67,14 +67,22 @@ def installed() -> list[str]:
     return [framework for framework, module in FRAMEWORKS.items() if find_spec(module)]
 
 
-def open_runner(source: Source, framework: str | None = None) -> Runner:
+def open_runner(
+    source: Source,
+    framework: str | None = None,
+    *,
+    fields: Mapping[str, Any] | None = None,
+) -> Runner:
     """Load a checkpoint, in its dialect's own framework unless told otherwise.
+
+    `fields` of the config are set instead of the checkpoint's.
 
     Raises:
         ImportError: the framework is not installed; it says how to get it.
         NotFoundError, PortError: there is no checkpoint that can be read.
     """
-    checkpoint = store.load(source, mapped=True)
+    told = dict(fields or {})
+    checkpoint = store.load(source, mapped=True, depths=told.get("depths"))
     name = framework or checkpoint.dialect.framework
     module = import_module(f"convnext.{checks.one_of('framework', name, tuple(FRAMEWORKS))}.runner")
     found = source.find([ConvNextFeatureExtractor.FILE])
@@ -82,13 +90,13 @@ def open_runner(source: Source, framework: str | None = None) -> Runner:
     return Runner(
         framework=name,
         dialect=checkpoint.dialect.name,
-        config=checkpoint.config,
+        config=checkpoint.config.replace(**told),
         path=checkpoint.path,
         has_head=head,
         features=ConvNextFeatureExtractor.from_json_file(found)
         if found
         else ConvNextFeatureExtractor(),
-        run=module.runner(source, head=head),
+        run=module.runner(source, head=head, fields=told),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,6 +54,8 @@ def verify(
     *,
     against: str | None = None,
     tolerance: float = TOLERANCE,
+    first_fields: Mapping[str, Any] | None = None,
+    second_fields: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Verification:
     """Compare two checkpoints of one network, or one with its original, on pictures.
@@ -65,6 +67,8 @@ def verify(
         against: instead of `second`, a library whose own network is given the first's weights:
             one of `convnext.originals.LIBRARIES`. It must be installed.
         tolerance: greatest difference allowed, relative to each map's greatest value.
+        first_fields, second_fields: fields of the config that a checkpoint does not tell, such as
+            the final epsilon of a single file.
         options: `revision`, `cache_dir`, `local_files_only`, `token`: for both.
 
     Raises:
@@ -73,11 +77,11 @@ def verify(
     if (second is None) == (against is None):
         raise ValueError("give a second checkpoint, or the library to compare with, and not both")
     place, _ = Source.split(first, options)
-    a = open_runner(place)
+    a = open_runner(place, fields=first_fields)
     if against is not None:
         b = open_original(a, place, against)
     else:
-        b = open_runner(Source.split(second, options)[0])
+        b = open_runner(Source.split(second, options)[0], fields=second_fields)
     _comparable(a, b)
     differences: dict[str, Difference] = {}
     agreeing = 0

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
+from convnext.cli import settings
 from convnext.dialects import WRITTEN
 from convnext.originals import LIBRARIES
 from convnext.running import FRAMEWORKS
@@ -55,6 +56,7 @@ def _inspect(command: argparse.ArgumentParser) -> None:
     command.description = "Say what a checkpoint holds. Exit status 1 if it has problems."
     command.add_argument("path", metavar="PATH", help="folder, file or Hugging Face id")
     command.add_argument("--json", action="store_true", help="print JSON")
+    settings.add(command)
 
 
 def _convert(command: argparse.ArgumentParser) -> None:
@@ -85,7 +87,7 @@ def _convert(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--verify", action="store_true", help="then compare DST to SRC on pictures"
     )
-    _fields(command)
+    settings.add(command)
 
 
 def _verify(command: argparse.ArgumentParser) -> None:
@@ -155,18 +157,6 @@ def _output(options: argparse._ArgumentGroup) -> None:
         "--workers", type=int, metavar="N", help="processes that decode; default one a core"
     )
     options.add_argument("--overwrite", action="store_true", help="replace what is at FILE")
-
-
-def _fields(command: argparse.ArgumentParser) -> None:
-    """What a file of weights alone does not tell."""
-    command.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="FIELD=VALUE",
-        help="a field of the config that SRC does not tell or tells wrongly, such as "
-        "layer_norm_eps=1e-5; may be repeated",
-    )
 
 
 def _one(names: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from convnext import store
-from convnext.cli import FAILED, show
+from convnext.cli import FAILED, settings, show
 from convnext.config import SIZES
 from convnext.hub import Source
 from convnext.porter import HEAD
@@ -17,7 +17,9 @@ from convnext.store import Checkpoint
 
 
 def run(arguments: argparse.Namespace) -> int:
-    checkpoint = store.load(Source(arguments.path))
+    told = settings.given(arguments)
+    checkpoint = store.load(Source(arguments.path), depths=told.get("depths"))
+    checkpoint = checkpoint._replace(config=checkpoint.config.replace(**told))
     facts = _facts(checkpoint)
     if arguments.json:
         show.as_json(facts)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from convnext.bundled import PICTURES
 from convnext.classification.listing import SUFFIXES
@@ -35,10 +36,20 @@ def compare(
     against: str | None = None,
     tolerance: float = TOLERANCE,
     plot: str | None = None,
+    first_fields: Mapping[str, Any] | None = None,
+    second_fields: Mapping[str, Any] | None = None,
 ) -> int:
     """Print the comparison, and draw it if `plot` says where; 0 if it passed."""
     with quiet_stderr():
-        result = verify(first, second, images, against=against, tolerance=tolerance)
+        result = verify(
+            first,
+            second,
+            images,
+            against=against,
+            tolerance=tolerance,
+            first_fields=first_fields,
+            second_fields=second_fields,
+        )
     a, b = result.first, result.second
     show.console.print(f"A: {first} ({a.dialect}, run by convnext.{a.framework})")
     own = f"convnext.{b.framework}" if against is None else against

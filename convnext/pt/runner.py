@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ from convnext.pt import ConvNextForImageClassification, ConvNextModel
 from convnext.running import Maps, Run, named_maps
 
 
-def runner(source: Source, *, head: bool) -> Run:
-    model = (ConvNextForImageClassification if head else ConvNextModel).from_pretrained(source)
+def runner(source: Source, *, head: bool, fields: Mapping[str, Any]) -> Run:
+    model = (ConvNextForImageClassification if head else ConvNextModel).from_pretrained(
+        source, **fields
+    )
     base: Any = model.base_model
 
     def run(pixel_values: np.ndarray, *, maps: bool = True) -> Maps:

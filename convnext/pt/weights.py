@@ -63,7 +63,8 @@ class PreTrainedModel(nn.Module):
         """
         place, overrides = Source.split(source, options)
         wanted = None if dtype == "auto" else to_dtype(dtype)
-        checkpoint = store.load(place, mapped=True)
+        depths = overrides.get("depths") or (config.depths if config else None)
+        checkpoint = store.load(place, mapped=True, depths=depths)
         config = (config or checkpoint.config).replace(**overrides)
         plan = loading.plan(
             config,

@@ -33,6 +33,8 @@ CONTAINERS: dict[str, ModuleType] = {
     ".pth": pickle_file,
 }
 
+HEADED_CLASS = "ConvNextForImageClassification"  # in a config.json's architectures
+
 # Where a folder keeps its weights, the first to be taken; what only torch reads comes last.
 WEIGHTS = (
     "model.safetensors",
@@ -76,7 +78,7 @@ def load(
     """
     path = weights_path(source)
     tensors = read_tensors(path, source, mapped=mapped, weights=weights)
-    config = _written_config(source)
+    config = _written_config(source, path)
     if depths is None and config is not None:
         depths = config.depths
     try:
@@ -174,7 +176,7 @@ def write_file(path: Path, config: ConvNextConfig, tensors: Tensors, dialect: Di
 def _class(parts: Parts) -> str:
     """What config.json names as the class of a checkpoint."""
     if parts.head:
-        return "ConvNextForImageClassification"
+        return HEADED_CLASS
     return "ConvNextBackbone" if parts.stage_norms else "ConvNextModel"
 
 
@@ -191,8 +193,10 @@ def _container(path: Path) -> ModuleType:
     )
 
 
-def _written_config(source: Source) -> ConvNextConfig | None:
-    """The config.json beside the weights, unless it is another library's."""
+def _written_config(source: Source, weights: Path) -> ConvNextConfig | None:
+    """The config in a .keras file, or the config.json beside it, unless another library's."""
+    if weights.suffix == ".keras":
+        return keras_file.config(weights)
     path = source.find([ConvNextConfig.FILE])
     if path is None or "model_type" not in read_json(path):
         return None
@@ -206,6 +210,8 @@ def _fits(config: ConvNextConfig, found: Recognised, path: Path) -> None:
     wrong = [
         f"{f} {own[f]}, where the weights have {weights[f]}" for f in fields if own[f] != weights[f]
     ]
+    if HEADED_CLASS in (config.architectures or ()) and config.num_labels and not found.parts.head:
+        wrong.append(f"architectures {HEADED_CLASS}, where the weights have no classifier")
     if wrong:
         raise PortError(f"{path}: config.json does not fit the weights: it says {'; '.join(wrong)}")
 

@@ -19,7 +19,9 @@ from convnext.tensors import Tensor
 WEIGHTS = "model.weights.h5"
 MEMBERS = ("metadata.json", "config.json", WEIGHTS)  # in Keras' order
 KERAS_VERSION = "3.8.0"  # the oldest whose files these are
+CONFIG_BYTES = 10_000_000  # of a config.json; one with 21,841 classes has a fifth
 _LOCAL_HEADER = 30  # bytes, before the member's name
+_MALFORMED = (LookupError, ValueError, TypeError, AttributeError)  # JSON of another shape
 
 
 def matches(start: bytes) -> bool:
@@ -70,6 +72,20 @@ def describe(config: ConvNextConfig, *, head: bool) -> Mapping[str, str]:
         "registered_name": f"convnext>{name}",
     }
     return {"config": json.dumps(model)}
+
+
+def config(path: Path) -> ConvNextConfig | None:
+    """The config of one of convnext.tf's own models; None for any other model."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.getinfo("config.json").file_size > CONFIG_BYTES:
+                return None
+            model = json.loads(archive.read("config.json"))
+        if not str(model.get("registered_name")).startswith("convnext>"):
+            return None
+        return ConvNextConfig.from_dict(model["config"]["config"])
+    except (zipfile.BadZipFile, OSError, *_MALFORMED) as error:
+        raise PortError(f"{path}: damaged .keras file: its config.json ({error})") from None
 
 
 def _weights(path: Path) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -14,8 +15,10 @@ from convnext.running import Maps, Run, named_maps
 from convnext.tf import TFConvNextForImageClassification, TFConvNextModel
 
 
-def runner(source: Source, *, head: bool) -> Run:
-    model = (TFConvNextForImageClassification if head else TFConvNextModel).from_pretrained(source)
+def runner(source: Source, *, head: bool, fields: Mapping[str, Any]) -> Run:
+    model = (TFConvNextForImageClassification if head else TFConvNextModel).from_pretrained(
+        source, **fields
+    )
     base: Any = model.convnext if head else model
 
     def forward(pixel_values: Any, maps: bool) -> tuple[Any, ...]:

@@ -76,7 +76,8 @@ class PreTrainedModel(keras.Model):
             TypeError: an option is neither about fetching nor a field of the config.
         """
         place, overrides = Source.split(source, options)
-        checkpoint = store.load(place, mapped=True)
+        depths = overrides.get("depths") or (config.depths if config else None)
+        checkpoint = store.load(place, mapped=True, depths=depths)
         config = (config or checkpoint.config).replace(**overrides)
         plan = loading.plan(
             config,

@@ -10,7 +10,10 @@ import pytest
 import safetensors.numpy
 
 from convnext import NotFoundError, PortError, convert, load_canonical, recognise, store
+from convnext.dialects import DIALECTS
 from convnext.hub import Source
+from convnext.params import Parts
+from convnext.porter import from_canonical
 from convnext.store import hdf5_file, safetensors_file, shards
 from convnext.tensors import FLOATS, Tensor
 from tests import loud
@@ -353,3 +356,24 @@ def test_a_checkpoint_is_read_from_python(tmp_path):
     assert recognise(source)[:2] == ("huggingface", config)
     with pytest.raises(TypeError, match="no option foo"):
         recognise(source, foo=1)
+
+
+def test_networks_without_a_norm_at_the_end_are_not_written(tmp_path):
+    dialect = DIALECTS["timm-features"]
+    parts = Parts(head=False, final_norm=False)
+    tensors = {name: Tensor.of(value) for name, value in loud.weights(CONFIG, parts).items()}
+    path = tmp_path / "features.safetensors"
+    safetensors_file.write(path, from_canonical(tensors, dialect, CONFIG), {})
+    assert recognise(path).dialect == "timm-features"
+    with pytest.raises(PortError, match="no norm behind its stages"):
+        convert(path, tmp_path / "to", "timm")
+
+
+def test_a_lost_classifier_is_noticed(tmp_path):
+    folder = checkpoint(tmp_path / "folder")
+    config = store.load(Source(folder)).config
+    assert config.architectures == ("ConvNextForImageClassification",)
+    convert(folder, tmp_path / "bare", "huggingface", drop_head=True)
+    config.save_pretrained(tmp_path / "bare")
+    with pytest.raises(PortError, match="where the weights have no classifier"):
+        store.load(Source(tmp_path / "bare"))

@@ -54,3 +54,14 @@ def test_saved_files_are_read(case, name, tmp_path):
     pixels = loud.pictures(config).astype("float32")
     for a, b in zip(model(pixels)[:1], again(pixels)[:1], strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_model_file_tells_its_config(case, tmp_path):
+    cls, _, folder = case
+    model = cls.from_pretrained(folder, hidden_act="relu", layer_norm_eps=1e-5)
+    model.save(tmp_path / "x.keras")
+    found = store.load(Source(tmp_path / "x.keras")).config
+    assert (found.hidden_act, found.layer_norm_eps) == ("relu", 1e-5)
+    done = convert(tmp_path / "x.keras", tmp_path / "y.keras", "convnext-keras", exact=True)
+    assert done.notes == []
+    assert keras.models.load_model(tmp_path / "y.keras").config.hidden_act == "relu"
