@@ -202,6 +202,7 @@ class ConvNextConfig(JsonFile):
         self._set(
             output_hidden_states=checks.flag("output_hidden_states", self.output_hidden_states),
             return_dict=checks.flag("return_dict", self.return_dict),
+            architectures=self.architectures and tuple(self.architectures),
             extra=dict(self.extra),
         )
         if self.problem_type is not None:
