@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -27,7 +28,7 @@ def to_json(values: Mapping[str, Any]) -> str:
     return json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-class JsonFile:
+class JsonFile(ABC):
     """Base of frozen dataclasses that are kept as one JSON file of a checkpoint folder.
 
     Keys of a file that the class does not know are kept in `extra` and written back.
@@ -93,9 +94,9 @@ class JsonFile:
             raise TypeError(f"{type(self).__name__} has no field {', '.join(unknown)}")
         return type(self)(**{name: getattr(self, name) for name in names} | changes)
 
+    @abstractmethod
     def to_dict(self) -> dict[str, Any]:
         """Every field and every extra key, as JSON types."""
-        raise NotImplementedError
 
     def to_json_string(self) -> str:
         """The text of the file: sorted keys, two spaces, a final newline."""
@@ -123,6 +124,6 @@ class JsonFile:
         return f"{type(self).__name__} {self.to_json_string().rstrip()}"
 
     @classmethod
+    @abstractmethod
     def _known(cls, values: Mapping[str, Any]) -> dict[str, Any]:
         """A file's content with older spellings of keys brought to today's."""
-        raise NotImplementedError
