@@ -51,13 +51,31 @@ def in_torch(
     import torch
     from safetensors.torch import load_file
 
-    model = build(config, dialect)
     state = load_file(path) if path.suffix == ".safetensors" else torch.load(path)
+    model = build(config, dialect)
+    logits = _logits(model, state, pixels)
+    return {name: list(value.shape) for name, value in model.state_dict().items()}, logits
+
+
+def facebook_by_timm(path: Path, config: ConvNextConfig, pixels: np.ndarray) -> Recorded:
+    """facebook's own code is in no package; timm's reader of its files is."""
+    import torch
+
+    model = originals.timm(config, "timm")
+    from timm.models.convnext import checkpoint_filter_fn
+
+    content = torch.load(path)
+    logits = _logits(model, checkpoint_filter_fn(dict(content), model), pixels)
+    return {name: list(value.shape) for name, value in content["model"].items()}, logits
+
+
+def _logits(model: Any, state: dict[str, Any], pixels: np.ndarray) -> np.ndarray:
+    import torch
+
     model = model.eval().double()
     model.load_state_dict(state, strict=True)
     with torch.no_grad():
-        logits = model(torch.from_numpy(pixels)).numpy()
-    return {name: list(value.shape) for name, value in model.state_dict().items()}, logits
+        return model(torch.from_numpy(pixels)).numpy()
 
 
 class Library(NamedTuple):
@@ -76,6 +94,7 @@ LIBRARIES = {
     "timm": _in_torch("timm", originals.timm, "timm", "timm.safetensors"),
     "timm-conv": _in_torch("timm", originals.timm, "timm-conv", "timm.safetensors"),
     "torchvision": _in_torch("torchvision", originals.torchvision, "torchvision", "model.pth"),
+    "facebook-by-timm": Library("facebook", "model.pth", ("timm", "torch"), facebook_by_timm),
     "transformers-tf": Library(
         "huggingface-tf", "folder", ("transformers", "tensorflow", "tf-keras"), transformers_tf
     ),
