@@ -37,6 +37,10 @@ def as_hdf5(checkpoint: Path, folder: Path) -> Path:
     return convert(checkpoint, folder, "huggingface-tf").path / "tf_model.h5"
 
 
+def as_keras(checkpoint: Path, folder: Path) -> Path:
+    return convert(checkpoint, folder / "model.keras", "convnext-keras").path
+
+
 def as_zip_pickle(checkpoint: Path, folder: Path) -> Path:
     CONFIG.save_pretrained(folder)
     return convert(checkpoint, folder / "pytorch_model.bin", "huggingface").path
@@ -119,6 +123,7 @@ ANYWHERE: tuple[Mutation, ...] = (flip, overwrite, truncate, insert, swap)
 FORMATS = {
     "safetensors": Format(as_safetensors, (digits, digits)),
     "h5": Format(as_hdf5, (overwrite, flip)),
+    "keras": Format(as_keras, (overwrite, flip)),
     "pth": Format(as_zip_pickle, 3 * (repickle,)),
     "legacy-pth": Format(as_legacy_pickle),
     "index-json": Format(as_shards, (digits,)),

@@ -41,6 +41,7 @@ WEIGHTS = (
     "tf_model.h5",
     "model.weights.h5",
     "model.h5",
+    "model.keras",
     "pytorch_model.bin",
     "model.pth",
 )

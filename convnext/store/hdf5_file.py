@@ -41,11 +41,11 @@ def matches(start: bytes) -> bool:
 def read(path: Path, *, mapped: bool) -> dict[str, Tensor]:
     """Path of each dataset, without the leading slash -> tensor. Links are never followed."""
     del mapped  # values may be big-endian, or at odd places
-    return read_from(path, path, 0)
+    return read_from(path, path, 0, path.stat().st_size)
 
 
-def read_from(path: Path, content: Path | RawIOBase, offset: int) -> dict[str, Tensor]:
-    """The same of an HDF5 file that stands within another, `content` showing it from `offset`."""
+def read_from(path: Path, content: Path | RawIOBase, offset: int, size: int) -> dict[str, Tensor]:
+    """The same of an HDF5 file within another: `content` shows its `size` bytes from `offset`."""
     try:
         with h5py.File(content, "r") as file:
             places = [_place(path, name, data) for name, data in _datasets(path, file, set(), 0)]
@@ -54,7 +54,7 @@ def read_from(path: Path, content: Path | RawIOBase, offset: int) -> dict[str, T
     except (OSError, RuntimeError, LookupError, ValueError, TypeError) as error:
         raise PortError(f"{path}: damaged or truncated HDF5 file ({error})") from None
     places = [place._replace(start=offset + place.start) for place in places]
-    _check_apart(path, places)
+    _check_apart(path, places, offset + size)
     return limits.checked(path, {place.name: _tensor(path, place) for place in places})
 
 
@@ -156,14 +156,14 @@ def _place(path: Path, name: str, data: h5py.Dataset) -> _Place:
     return _Place(name, data.id.get_offset() or 0, size, tuple(data.shape), dtype)
 
 
-def _check_apart(path: Path, places: list[_Place]) -> None:
+def _check_apart(path: Path, places: list[_Place], last: int) -> None:
     """PortError if values stand beyond the file's end, or two tensors share some."""
     end = 0
     for place in sorted((place for place in places if place.size), key=lambda p: p.start):
         if place.start < end:
             raise PortError(f"{path}: {place.name} has its values where another tensor has its own")
         end = place.start + place.size
-    if end > path.stat().st_size:
+    if end > last:
         raise PortError(f"{path}: damaged or truncated HDF5 file (values end at byte {end:,})")
 
 

@@ -33,7 +33,7 @@ def read(path: Path, *, mapped: bool) -> dict[str, Tensor]:
     del mapped
     start, size = _weights(path)
     with path.open("rb") as file:
-        return hdf5_file.read_from(path, _Window(file, start, size), start)
+        return hdf5_file.read_from(path, _Window(file, start, size), start, size)
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -93,19 +93,23 @@ def _weights(path: Path) -> tuple[int, int]:
     try:
         with zipfile.ZipFile(path) as archive:
             found = [info for info in archive.infolist() if info.filename == WEIGHTS]
+        start = _data_start(path, found[0]) if found else 0
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise PortError(f"{path}: damaged or truncated .keras file ({error})") from None
     if len(found) != 1 or found[0].compress_type != zipfile.ZIP_STORED:
         raise PortError(f"{path}: a .keras file must hold one uncompressed {WEIGHTS}")
-    info = found[0]
+    size = found[0].file_size
+    if size != found[0].compress_size or start + size > path.stat().st_size:
+        raise PortError(f"{path}: damaged .keras file: {WEIGHTS} would reach beyond its end")
+    return start, size
+
+
+def _data_start(path: Path, info: zipfile.ZipInfo) -> int:
     with path.open("rb") as file:
         file.seek(info.header_offset)
         header = file.read(_LOCAL_HEADER)
     lengths = (int.from_bytes(header[i : i + 2], "little") for i in (26, 28))  # name and extra
-    start = info.header_offset + _LOCAL_HEADER + sum(lengths)
-    if info.file_size != info.compress_size or start + info.file_size > path.stat().st_size:
-        raise PortError(f"{path}: damaged .keras file: {WEIGHTS} would reach beyond its end")
-    return start, info.file_size
+    return info.header_offset + _LOCAL_HEADER + sum(lengths)
 
 
 class _Window(io.RawIOBase):

@@ -12,7 +12,7 @@ from tests import mutations
 SEEDS = st.integers(0, 2**32)
 
 
-@pytest.fixture(scope="module", params=["safetensors", "h5", "index-json"])
+@pytest.fixture(scope="module", params=["safetensors", "h5", "keras", "index-json"])
 def victim(request, tmp_path_factory):
     return mutations.Victim(request.param, tmp_path_factory.mktemp(request.param))
 
