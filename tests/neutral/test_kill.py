@@ -86,7 +86,6 @@ def test_killed_at_any_moment(tmp_path, source, name, has_old):
         assert tree(target) == whole[0]
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="no limits on files here")
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
 @pytest.mark.parametrize(
     ("name", "dialect"),

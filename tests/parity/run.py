@@ -7,6 +7,7 @@ import torch
 import transformers
 
 from convnext.pt import ConvNextForImageClassification
+from convnext.tensors import Tensor
 from convnext.tf import TFConvNextForImageClassification
 
 TORCH = {"float32": torch.float32, "float64": torch.float64}
@@ -50,8 +51,6 @@ def gradients(model, pixels: np.ndarray, labels: np.ndarray) -> dict[str, np.nda
 
 
 def _gradients_tf(model, pixels: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
-    from convnext.tensors import Tensor
-
     x = tf.constant(pixels)
     slots = model._variables()
     with tf.GradientTape() as tape:
