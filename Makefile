@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 export TF_CPP_MIN_LOG_LEVEL := 3
 
-.PHONY: help demo test test-data test-jax fuzz bench-convert check format clean
+.PHONY: help demo test test-data test-jax fuzz bench bench-convert peers check format clean
 
 help:  ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -29,6 +29,11 @@ fuzz: .venv/ready  ## damage thousands of files of each format and read them; so
 bench-convert: .venv/ready  ## memory and time of converting 1.4 GB; 8 GB of disk, some minutes
 	$(BIN)/python tools/bench_convert.py
 
+bench: .venv/ready peers  ## speed beside other libraries; ARGS="..." for options, some minutes
+	$(BIN)/python tools/bench.py $(ARGS)
+
+peers: .venv-peers/ready .venv-peers-tf/ready .venv-peers-zero/ready  ## the other libraries, for bench
+
 check: .venv/ready  ## lint, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -49,4 +54,24 @@ clean:  ## remove what the other targets made
 .venv-jax/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-jax
 	.venv-jax/bin/python $(INSTALL) --editable '.[pt]' keras jax pytest
+	@touch $@
+
+# torchvision without its dependencies: it would ask for another build of torch
+.venv-peers/ready: pyproject.toml constraints.txt constraints-peers.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python $(INSTALL) --constraint constraints-peers.txt \
+		--editable '.[pt]' onnx onnxruntime openvino pyyaml
+	.venv-peers/bin/python $(INSTALL) --constraint constraints-peers.txt --no-deps timm torchvision
+	@touch $@
+
+.venv-peers-tf/ready: pyproject.toml constraints-peers-tf.txt
+	$(PYTHON) -m venv .venv-peers-tf
+	.venv-peers-tf/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints-peers-tf.txt --editable . tensorflow tf_keras transformers torch
+	@touch $@
+
+.venv-peers-zero/ready: pyproject.toml constraints.txt constraints-peers.txt
+	$(PYTHON) -m venv .venv-peers-zero
+	.venv-peers-zero/bin/python $(INSTALL) --constraint constraints-peers.txt \
+		--editable '.[tf]' zeromodels
 	@touch $@

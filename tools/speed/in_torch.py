@@ -1,0 +1,142 @@
+"""Subjects that PyTorch runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from convnext import originals
+from convnext.config import ConvNextConfig
+from speed import checkpoints, facebook
+from speed.subjects import Case, Prepared, Subject
+
+OPTIONS: dict[str, dict[str, Any]] = {"default": {}, "freezing": {"options": {"freezing": True}}}
+RATE = 1e-8  # of the optimiser: a step as any other, after which the network is still the same
+
+
+class Network(NamedTuple):
+    """How a subject's network is made."""
+
+    load: Callable[[], Any]  # imports what building it needs
+    build: Callable[[Path, ConvNextConfig, torch.dtype], nn.Module]
+
+
+def _import_ours() -> Any:
+    from convnext import pt
+
+    return pt
+
+
+def ours(path: Path, config: ConvNextConfig, dtype: torch.dtype) -> nn.Module:
+    return _import_ours().ConvNextForImageClassification.from_pretrained(path, dtype=dtype)
+
+
+def _import_fast() -> Any:
+    return _import_ours().fast
+
+
+def fast(path: Path, config: ConvNextConfig, dtype: torch.dtype) -> nn.Module:
+    return _import_fast()(ours(path, config, torch.float32), dtype=dtype)
+
+
+def _import_transformers() -> Any:
+    from transformers import ConvNextForImageClassification
+
+    return ConvNextForImageClassification
+
+
+def transformers(path: Path, config: ConvNextConfig, dtype: torch.dtype) -> nn.Module:
+    model, info = _import_transformers().from_pretrained(
+        path, dtype=dtype, output_loading_info=True
+    )
+    missed = [key for key in ("missing_keys", "unexpected_keys", "mismatched_keys") if info[key]]
+    assert not missed, info
+    return model
+
+
+def strictly(build: Callable[[ConvNextConfig], nn.Module]) -> Network:
+    """A network that is built for a config and takes a file by load_state_dict."""
+
+    def load(path: Path, config: ConvNextConfig, dtype: torch.dtype) -> nn.Module:
+        model = build(config)
+        model.load_state_dict(_state(path), strict=True)
+        return model.to(dtype)
+
+    tiniest = ConvNextConfig(depths=(1, 1, 1, 1), hidden_sizes=(8, 8, 8, 8))
+    return Network(lambda: build(tiniest), load)
+
+
+def _state(path: Path) -> dict[str, Tensor]:
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    content = torch.load(path)
+    return content.get("model", content)
+
+
+NETWORKS = {
+    "ours": Network(_import_ours, ours),
+    "fast": Network(_import_fast, fast),
+    "transformers": Network(_import_transformers, transformers),
+    "timm": strictly(lambda config: originals.timm(config, "timm")),
+    "torchvision": strictly(lambda config: originals.torchvision(config, "torchvision")),
+    "facebook": strictly(facebook.ConvNeXt),
+}
+
+
+def prepare(subject: Subject, case: Case, path: Path) -> Prepared:
+    """Pictures, weights and the function that is timed."""
+    dtype = torch.bfloat16 if case.dtype == "bf16" else torch.float32
+    model = NETWORKS[subject.network].build(path, checkpoints.config_of(case.size), dtype)
+    pictures, labels = map(torch.from_numpy, checkpoints.inputs(case.batch, case.image))
+    pictures = pictures.to(dtype)
+    if subject.layout == "channels_last":
+        model = model.to(memory_format=torch.channels_last)
+        pictures = pictures.contiguous(memory_format=torch.channels_last)
+    model.train(case.mode == "training")
+    if subject.compiler:
+        model = torch.compile(model, **OPTIONS[subject.compiler])
+
+    def logits() -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=case.dtype == "autocast"):
+            output = model(pictures)
+        return getattr(output, "logits", output)
+
+    return inference(logits) if case.mode == "inference" else training(model, logits, labels)
+
+
+def inference(logits: Callable[[], Tensor]) -> Prepared:
+    call = torch.inference_mode()(logits)
+    return Prepared(call, lambda: {"logits": call().float().numpy()})
+
+
+def training(model: nn.Module, logits: Callable[[], Tensor], labels: Tensor) -> Prepared:
+    optimiser = torch.optim.SGD(model.parameters(), lr=RATE)
+
+    def gradients() -> Tensor:
+        optimiser.zero_grad()
+        loss = F.cross_entropy(logits().float(), labels)
+        loss.backward()
+        return loss.detach()
+
+    def step() -> None:
+        gradients()
+        optimiser.step()
+
+    def result() -> dict[str, np.ndarray]:
+        loss = gradients()
+        squares = sum(p.grad.double().square().sum() for p in model.parameters())
+        return {"loss": loss.numpy(), "gradient": squares.sqrt().numpy()}
+
+    return Prepared(step, result)
+
+
+def forget() -> None:
+    torch.compiler.reset()  # so that the next case is compiled for its own shapes

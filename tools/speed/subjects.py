@@ -1,0 +1,193 @@
+"""Whom tools/bench.py measures, and where each lives: tables."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+ROOT = Path(__file__).parents[2]
+
+# name -> interpreter; `make peers` builds those that are not the one running
+ENVIRONMENTS = {
+    "own": Path(sys.executable),
+    "peers": ROOT / ".venv-peers" / "bin" / "python",
+    "peers-tf": ROOT / ".venv-peers-tf" / "bin" / "python",
+    "peers-zero": ROOT / ".venv-peers-zero" / "bin" / "python",
+}
+
+MODES = ("inference", "training")
+# what is computed in; "bf16" has its weights in it too, "autocast" keeps them in fp32
+DTYPES = ("fp32", "bf16", "autocast")
+SIDES = ("pytorch", "keras")
+
+# Greatest difference from ours in fp32, as a share of the greatest logit (or of the loss, or of
+# the gradient's norm), beyond which a subject is not timed. Sixty layers of bf16 leave percents.
+BOUNDS = {
+    ("inference", "fp32"): 1e-5,
+    ("inference", "bf16"): 0.1,
+    ("inference", "autocast"): 0.1,
+    ("training", "fp32"): 1e-4,
+    ("training", "bf16"): 0.1,
+    ("training", "autocast"): 0.1,
+}
+
+
+class Case(NamedTuple):
+    """What is measured in one table."""
+
+    side: str
+    mode: str
+    size: str
+    dtype: str
+    batch: int
+    image: int = 224  # pixels in height and width
+
+    @property
+    def bound(self) -> float:
+        return BOUNDS[self.mode, self.dtype]
+
+    def __str__(self) -> str:
+        framework = {"pytorch": "PyTorch", "keras": "Keras"}[self.side]
+        where = "" if self.image == 224 else f", {self.image} px"
+        return f"{framework}, {self.mode}, {self.size}, {self.dtype}, batch {self.batch}{where}"
+
+
+class Prepared(NamedTuple):
+    """A subject ready to be timed."""
+
+    call: Callable[[], Any]  # one batch, or one step
+    result: Callable[[], dict[str, np.ndarray]]  # logits, or loss and the gradients' norm
+
+
+class Subject(NamedTuple):
+    """A network as a user could run it."""
+
+    name: str
+    environment: str
+    module: str  # of this folder, which runs it
+    network: str  # in that module's table of networks
+    dialect: str  # of the file that it loads
+    libraries: tuple[str, ...]  # whose releases are named
+    layout: str = "nchw"  # memory format of pictures and weights
+    compiler: str = ""
+    ours: bool = False  # each other one's time is given in its times
+    limit: bool = False  # no network: what every network's speed is a share of
+    on_request: bool = False  # only with --all, or when named
+    sides: tuple[str, ...] = ("pytorch",)
+    lacks: Mapping[str, str] = {}  # mode or dtype -> why it has none
+
+    def lack(self, case: Case) -> str:
+        """Why it cannot take part; empty where it can."""
+        return self.lacks.get(case.mode) or self.lacks.get(case.dtype, "")
+
+
+LIMIT = "matrix products alone"
+_FOR_INFERENCE = {"training": "for inference only"}
+_NO_AUTOCAST = {"autocast": "has no autocast"}
+_KERAS = {"autocast": "mixed_bfloat16 is its bf16"}
+_TORCH = ("torch",)
+
+
+def _eager(name: str, environment: str, network: str, dialect: str, library: str) -> list[Subject]:
+    """A PyTorch network in both memory formats; the second is also shown beside Keras."""
+    return [
+        Subject(
+            f"{name}, {layout}", environment, "in_torch", network, dialect, (library, *_TORCH),
+            layout=layout,
+            sides=("pytorch", "keras") if (name, layout) == ("timm", "channels_last") else ("pytorch",),
+        )
+        for layout in ("nchw", "channels_last")
+    ]  # fmt: skip
+
+
+def _compiled(name: str, environment: str, network: str, dialect: str) -> list[Subject]:
+    return [
+        Subject(
+            f"{name} + torch.compile" + (f", {compiler}" if compiler != "default" else ""),
+            environment, "in_torch", network, dialect, _TORCH,
+            compiler=compiler,
+            on_request=name != "timm",
+            lacks=_FOR_INFERENCE if compiler == "freezing" else {},
+        )
+        for compiler in ("default", "freezing")
+    ]  # fmt: skip
+
+
+def _graphs(name: str, environment: str, network: str, dialect: str, libraries: Iterable[str]):
+    return [
+        Subject(
+            f"{name}, {compiler}", environment, "in_keras", network, dialect, tuple(libraries),
+            compiler=compiler, sides=("keras",), lacks=_KERAS,
+        )
+        for compiler in ("graph", "xla")
+    ]  # fmt: skip
+
+
+_TABLE = [
+    Subject(
+        LIMIT, "own", "in_products", "products", "huggingface", _TORCH,
+        limit=True, sides=SIDES, lacks=_FOR_INFERENCE,
+    ),
+    Subject("ours", "own", "in_torch", "ours", "huggingface", _TORCH, ours=True),
+    Subject(
+        "ours, fast", "own", "in_torch", "fast", "huggingface", _TORCH, ours=True,
+        lacks=_FOR_INFERENCE | _NO_AUTOCAST,
+    ),
+    *_eager("transformers", "own", "transformers", "huggingface", "transformers"),
+    *_eager("timm", "peers", "timm", "timm", "timm"),
+    *_eager("torchvision", "peers", "torchvision", "torchvision", "torchvision"),
+    *_eager("facebook", "own", "facebook", "facebook", "torch"),
+    *_compiled("ours", "own", "ours", "huggingface"),
+    *_compiled("timm", "peers", "timm", "timm"),
+    *_compiled("transformers", "own", "transformers", "huggingface"),
+    *_compiled("torchvision", "peers", "torchvision", "torchvision"),
+    *_compiled("facebook", "own", "facebook", "facebook"),
+    Subject(
+        "ONNX Runtime", "peers", "in_runtimes", "onnxruntime", "timm",
+        ("onnxruntime", "onnx", "timm", "torch"),
+        lacks=_FOR_INFERENCE | _NO_AUTOCAST | {"bf16": "computes no bf16 on a CPU"},
+    ),
+    Subject(
+        "OpenVINO", "peers", "in_runtimes", "openvino", "timm", ("openvino", "timm", "torch"),
+        lacks=_FOR_INFERENCE | _NO_AUTOCAST,
+    ),
+    Subject(
+        "ours (Keras)", "own", "in_keras", "ours", "huggingface", ("keras", "tensorflow"),
+        compiler="graph", ours=True, sides=("keras",), lacks=_KERAS,
+    ),
+    Subject(
+        "zeromodels, graph", "peers-zero", "in_keras", "zeromodels", "timm",
+        ("zeromodels", "keras", "tensorflow"), compiler="graph", sides=("keras",), lacks=_KERAS,
+    ),
+    *_graphs(
+        "keras.applications", "own", "keras_applications", "keras3-applications",
+        ("keras", "tensorflow"),
+    ),
+    *_graphs(
+        "transformers TF", "peers-tf", "transformers_tf", "huggingface-tf",
+        ("transformers", "tf_keras", "tensorflow"),
+    ),
+]  # fmt: skip
+
+SUBJECTS = {subject.name: subject for subject in _TABLE}
+
+
+def chosen(names: Iterable[str], *, everyone: bool = False) -> list[Subject]:
+    """Those whose names contain one of `names`; all but those on request where none is given."""
+    words = tuple(names)
+    if not words:
+        return [s for s in SUBJECTS.values() if everyone or not s.on_request]
+    for word in words:
+        if not any(word in name for name in SUBJECTS):
+            raise SystemExit(f"no subject is called {word!r}; there are: {'; '.join(SUBJECTS)}")
+    return [s for s in SUBJECTS.values() if any(word in s.name for word in words)]
+
+
+def cases(**values: Iterable) -> list[Case]:
+    """Every combination, in order."""
+    return [Case(**dict(zip(values, row, strict=True))) for row in product(*values.values())]
