@@ -62,8 +62,8 @@ def make(folder: Path) -> Path:
 
 def child(source: str, destination: str, to: str) -> None:
     """Convert, or copy, once, and print seconds and bytes of memory."""
-    pickles = "facebook" in (to, Path(source).name)
-    for module in ["h5py", "safetensors", "convnext.store"] + ["torch"] * pickles:
+    pickled = Path(source).name == "facebook"
+    for module in ["h5py", "safetensors", "convnext.store"] + ["torch"] * pickled:
         importlib.import_module(module)
     before = resident("VmRSS")
     start = time.perf_counter()

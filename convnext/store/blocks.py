@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,18 +14,43 @@ from convnext.porter import PortError
 from convnext.tensors import Tensor, storage
 
 BYTES = 2**20  # of a block; from 4 MB on the system zeroes new huge pages for every one
+AHEAD = 8  # blocks
 COLUMNS = 64  # of a transposed array, copied at once: numpy alone takes six times as long
 
 
-def append(file: IO[bytes], name: str, tensor: Tensor) -> None:
-    """Write a tensor's values in C order, without a second copy of all of it in memory."""
-    array = tensor.read()
-    if array.shape != tensor.shape or array.dtype != storage(tensor.dtype):
-        raise PortError(
-            f"{name} was to be {tensor.dtype} {tensor.shape}, got {array.dtype} {array.shape}"
-        )
-    for block in _in_rows(array):
-        file.write(contiguous(block).reshape(-1).view(np.uint8).data)
+class Block(NamedTuple):
+    """Some of a tensor's values, in C order."""
+
+    name: str  # of the tensor
+    start: int  # byte of the tensor's values that it begins with
+    data: memoryview
+
+
+def of(tensors: Mapping[str, Tensor]) -> Iterator[Block]:
+    """The values of every tensor, one after another; at least one block of each.
+
+    They are read and laid out in a thread of its own, AHEAD of what is done with them.
+    """
+    blocks = _in_turn(tensors)
+    with ThreadPoolExecutor(1) as reader:
+        coming = deque(reader.submit(next, blocks, None) for _ in range(AHEAD))
+        while block := coming.popleft().result():
+            coming.append(reader.submit(next, blocks, None))
+            yield block
+
+
+def _in_turn(tensors: Mapping[str, Tensor]) -> Iterator[Block]:
+    """Without a second copy of a whole tensor in memory."""
+    for name, tensor in tensors.items():
+        array, start = tensor.read(), 0
+        if array.shape != tensor.shape or array.dtype != storage(tensor.dtype):
+            raise PortError(
+                f"{name} was to be {tensor.dtype} {tensor.shape}, got {array.dtype} {array.shape}"
+            )
+        for rows in _in_rows(array):
+            data = contiguous(rows).reshape(-1).view(np.uint8).data
+            yield Block(name, start, data)
+            start += len(data)
 
 
 def contiguous(array: np.ndarray) -> np.ndarray:
@@ -42,7 +69,7 @@ def _in_rows(array: np.ndarray) -> Iterator[np.ndarray]:
     """Parts of the first axis, of about BYTES each."""
     rows = array if array.ndim else array.reshape(1)
     step = max(1, BYTES // max(1, rows[:1].nbytes))
-    for start in range(0, len(rows), step):
+    for start in range(0, max(1, len(rows)), step):
         yield rows[start : start + step]
 
 

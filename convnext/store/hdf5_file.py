@@ -71,9 +71,9 @@ def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
     except (OSError, RuntimeError) as error:  # the latter of a full disk, as the file is closed
         raise OSError(f"{path}: {' '.join(str(error).split())}") from None
     with path.open("r+b") as values:
-        for name, tensor in tensors.items():
-            values.seek(starts[name])
-            blocks.append(values, name, tensor)
+        for block in blocks.of(tensors):
+            values.seek(starts[block.name] + block.start)
+            values.write(block.data)
 
 
 def _created(file: h5py.File, name: str, tensor: Tensor) -> int:

@@ -1,4 +1,4 @@
-"""The .pth and .bin files of torch.save, read without running any code they hold."""
+"""The .pth and .bin files of torch.save, read by torch without running any code they hold."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from convnext.porter import PortError
-from convnext.store import blocks, limits, pickle_guard
+from convnext.store import limits, pickle_guard, pickle_writer
 from convnext.tensors import Tensor, storage
 
 # Where training scripts put the averaged weights and the raw ones.
@@ -45,16 +45,7 @@ def read(path: Path, *, mapped: bool, weights: str | None = None) -> dict[str, T
 
 def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write a state dict; `metadata["wrapper"]` names the key that holds it, if any."""
-    torch = _torch(path)
-    state: dict[str, Any] = {}
-    for name, tensor in tensors.items():
-        value = torch.from_numpy(blocks.contiguous(tensor.read()))
-        state[name] = value.view(torch.bfloat16) if tensor.dtype == "bfloat16" else value
-    wrapper = metadata.get("wrapper")
-    try:
-        torch.save({wrapper: state} if wrapper else state, path)
-    except RuntimeError as error:  # how torch tells of a full disk
-        raise OSError(f"{path}: {str(error).splitlines()[0]}") from None
+    pickle_writer.write(path, tensors, metadata.get("wrapper"))
 
 
 def _torch(path: Path) -> Any:
@@ -62,7 +53,7 @@ def _torch(path: Path) -> Any:
         import torch
     except ImportError:
         raise PortError(
-            f"{path}: {path.suffix} files are read and written by torch, which is not installed; "
+            f"{path}: {path.suffix} files are read by torch, which is not installed; "
             "pip install 'convnext[pt]', or use a .safetensors file"
         ) from None
     return torch

@@ -51,11 +51,11 @@ def read(path: Path, *, mapped: bool) -> dict[str, Tensor]:
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write the tensors one after another; only one is in memory at a time."""
+    """Write the tensors one after another; about one is in memory at a time."""
     with path.open("wb") as file:
         file.write(_written_header(tensors, metadata))
-        for name, tensor in tensors.items():
-            blocks.append(file, name, tensor)
+        for block in blocks.of(tensors):
+            file.write(block.data)
 
 
 def _header(path: Path) -> tuple[dict[str, Any], int]:

@@ -30,7 +30,7 @@ def test_importing_loads_no_framework():
 
 def test_everything_neutral_works_without_any():
     code = """
-import convnext
+import convnext.dialects
 from convnext import bundled
 from convnext.cli import main
 inputs = convnext.ConvNextFeatureExtractor.from_pretrained(bundled.MODEL)(bundled.PICTURES)
@@ -39,7 +39,8 @@ assert main(["inspect", str(bundled.MODEL)]) == 0
 import tempfile
 with tempfile.TemporaryDirectory() as folder:
     assert main(["convert", str(bundled.MODEL), folder + "/x.h5", "--to", "huggingface-tf"]) == 0
-    assert main(["convert", folder + "/x.h5", folder + "/y", "--to", "timm"]) == 0
+    for dialect in convnext.dialects.WRITTEN:
+        assert main(["convert", folder + "/x.h5", folder + "/" + dialect, "--to", dialect]) == 0
 """
     result = python(code)
     assert result.returncode == 0, result.stderr

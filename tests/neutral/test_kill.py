@@ -89,7 +89,13 @@ def test_killed_at_any_moment(tmp_path, source, name, has_old):
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
 @pytest.mark.parametrize(
     ("name", "dialect"),
-    [("folder", "timm"), ("folder", "huggingface-tf"), ("x.h5", "huggingface-tf")],
+    [
+        ("folder", "timm"),
+        ("folder", "huggingface-tf"),
+        ("x.h5", "huggingface-tf"),
+        ("x.pth", "facebook"),
+        ("x.keras", "convnext-keras"),
+    ],
 )
 def test_a_full_disk_leaves_the_old_one(tmp_path, source, name, dialect, share):
     target = tmp_path / name

@@ -16,7 +16,6 @@ import torch
 from convnext import PortError, store
 from convnext.hub import Source
 from convnext.store import limits
-from convnext.tensors import Tensor
 from tests import loud
 
 CONFIG = loud.CONFIGS["two stages"]
@@ -276,14 +275,3 @@ def test_truncated(tmp_path, state, is_zip, keep):
     content = stream.getvalue()
     (tmp_path / "x.pth").write_bytes(content[: int(keep * len(content))])
     refused(tmp_path / "x.pth", "without running code")
-
-
-def test_a_full_disk_is_an_os_error(tmp_path, monkeypatch):
-    from convnext.store import pickle_file
-
-    def full(*_):
-        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 1 vs 2")
-
-    monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(OSError, match="unexpected pos"):
-        pickle_file.write(tmp_path / "x.pth", {"x": Tensor.of(np.ones(3))}, {})
