@@ -73,5 +73,5 @@ clean:  ## remove what the other targets made
 .venv-peers-zero/ready: pyproject.toml constraints.txt constraints-peers.txt
 	$(PYTHON) -m venv .venv-peers-zero
 	.venv-peers-zero/bin/python $(INSTALL) --constraint constraints-peers.txt \
-		--editable '.[tf]' zeromodels
+		--editable '.[pt,tf]' zeromodels
 	@touch $@

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from tests import loud
 
 from convnext import ConvNextConfig, convert
 from convnext.config import SIZES
+from tests import loud
 
 CLASSES = 1000
 # dialect -> the file to write; empty: a folder

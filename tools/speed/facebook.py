@@ -6,6 +6,8 @@ convolution too, its norm and linear layers on (N, H, W, C) ones, with a permuta
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -55,7 +57,7 @@ class ConvNeXt(nn.Module):
             nn.Conv2d(config.num_channels, widths[0], 4, stride=4), ChannelNorm(widths[0])
         )
         self.downsample_layers = nn.ModuleList([stem])
-        for before, width in zip(widths, widths[1:], strict=False):
+        for before, width in pairwise(widths):
             pair = nn.Sequential(ChannelNorm(before), nn.Conv2d(before, width, 2, stride=2))
             self.downsample_layers.append(pair)
         self.stages = nn.ModuleList(

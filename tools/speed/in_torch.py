@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import torch._inductor.config
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -16,7 +17,6 @@ from convnext.config import ConvNextConfig
 from speed import checkpoints, facebook
 from speed.subjects import Case, Prepared, Subject
 
-OPTIONS: dict[str, dict[str, Any]] = {"default": {}, "freezing": {"options": {"freezing": True}}}
 RATE = 1e-8  # of the optimiser: a step as any other, after which the network is still the same
 
 
@@ -102,7 +102,9 @@ def prepare(subject: Subject, case: Case, path: Path) -> Prepared:
         pictures = pictures.contiguous(memory_format=torch.channels_last)
     model.train(case.mode == "training")
     if subject.compiler:
-        model = torch.compile(model, **OPTIONS[subject.compiler])
+        # not by torch.compile's options, which do not reach the choice of the freezing compiler
+        torch._inductor.config.freezing = subject.compiler == "freezing"
+        model = torch.compile(model)
 
     def logits() -> Tensor:
         with torch.autocast("cpu", torch.bfloat16, enabled=case.dtype == "autocast"):

@@ -1,4 +1,4 @@
-"""How a worker and its master talk: one JSON object to a line, over the worker's stdin and stdout."""
+"""How a worker and its master talk: one JSON object to a line, over its stdin and stdout."""
 
 from __future__ import annotations
 
