@@ -68,7 +68,7 @@ def convert(
     place, overrides = Source.split(source, options)
     if weights is not None:
         checks.one_of("weights", weights, ("ema", "raw"))
-    checkpoint = store.load(place, depths=overrides.get("depths"), weights=weights)
+    checkpoint = store.load(place, mapped=True, depths=overrides.get("depths"), weights=weights)
     tensors = without_head(checkpoint.tensors) if drop_head else checkpoint.tensors
     if dialect.headless and HEAD not in tensors:
         dialect = DIALECTS[dialect.headless]

@@ -69,7 +69,7 @@ def load(
 
     Args:
         source: where it is.
-        mapped: tensors of safetensors files are the file's own pages, not copies.
+        mapped: tensors are the file's own pages where they can be, not copies.
         depths: blocks of each stage, for files whose names leave them open.
         weights: "ema" or "raw", for training files that hold both; default the averaged ones.
 

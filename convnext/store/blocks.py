@@ -73,14 +73,16 @@ def _in_rows(array: np.ndarray) -> Iterator[np.ndarray]:
         yield rows[start : start + step]
 
 
-def taken(path: Path, start: int, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """The values that stand in a file from `start` on.
+def taken(
+    path: Path, start: int, shape: tuple[int, ...], dtype: np.dtype, *, mapped: bool
+) -> np.ndarray:
+    """The values that stand in a file from `start` on: a copy, or the file's own pages.
 
     Raises:
         PortError: the file ends before.
     """
-    count = int(np.prod(shape))
-    flat = np.fromfile(path, dtype, count, offset=start)
-    if flat.size != count:
+    if path.stat().st_size < start + int(np.prod(shape)) * dtype.itemsize:
         raise PortError(f"{path}: it has become shorter since it was opened")
-    return flat.reshape(shape)
+    if mapped and 0 not in shape:
+        return np.memmap(path, dtype, "c", start, shape).view(np.ndarray)
+    return np.fromfile(path, dtype, int(np.prod(shape)), offset=start).reshape(shape)

@@ -39,12 +39,16 @@ def matches(start: bytes) -> bool:
 
 
 def read(path: Path, *, mapped: bool) -> dict[str, Tensor]:
-    """Path of each dataset, without the leading slash -> tensor. Links are never followed."""
-    del mapped  # values may be big-endian, or at odd places
-    return read_from(path, path, 0, path.stat().st_size)
+    """Path of each dataset, without the leading slash -> tensor. Links are never followed.
+
+    `mapped` arrays are the file's own pages, copied when written to.
+    """
+    return read_from(path, path, 0, path.stat().st_size, mapped=mapped)
 
 
-def read_from(path: Path, content: Path | RawIOBase, offset: int, size: int) -> dict[str, Tensor]:
+def read_from(
+    path: Path, content: Path | RawIOBase, offset: int, size: int, *, mapped: bool
+) -> dict[str, Tensor]:
     """The same of an HDF5 file within another: `content` shows its `size` bytes from `offset`."""
     try:
         with h5py.File(content, "r") as file:
@@ -55,7 +59,7 @@ def read_from(path: Path, content: Path | RawIOBase, offset: int, size: int) -> 
         raise PortError(f"{path}: damaged or truncated HDF5 file ({error})") from None
     places = [place._replace(start=offset + place.start) for place in places]
     _check_apart(path, places, offset + size)
-    return limits.checked(path, {place.name: _tensor(path, place) for place in places})
+    return limits.checked(path, {p.name: _tensor(path, p, mapped) for p in places})
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -167,12 +171,13 @@ def _check_apart(path: Path, places: list[_Place], last: int) -> None:
         raise PortError(f"{path}: damaged or truncated HDF5 file (values end at byte {end:,})")
 
 
-def _tensor(path: Path, place: _Place) -> Tensor:
+def _tensor(path: Path, place: _Place, mapped: bool) -> Tensor:
     dtype = "bfloat16" if place.dtype == BFLOAT16 else place.dtype.name
 
     def load() -> np.ndarray:
-        array = blocks.taken(path, place.start, place.shape, place.dtype)
+        array = blocks.taken(path, place.start, place.shape, place.dtype, mapped=mapped)
         own = np.dtype(storage(dtype))
-        return array.view(own) if dtype == "bfloat16" else array.astype(own, copy=False)
+        array = array.view(own) if dtype == "bfloat16" else array.astype(own, copy=False)
+        return np.require(array, requirements="A")  # values may be at odd places
 
     return Tensor(place.shape, dtype, load)

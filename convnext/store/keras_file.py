@@ -30,10 +30,10 @@ def matches(start: bytes) -> bool:
 
 def read(path: Path, *, mapped: bool) -> dict[str, Tensor]:
     """Path of each dataset in the weights -> tensor."""
-    del mapped
     start, size = _weights(path)
     with path.open("rb") as file:
-        return hdf5_file.read_from(path, _Window(file, start, size), start, size)
+        content = _Window(file, start, size)
+        return hdf5_file.read_from(path, content, start, size, mapped=mapped)
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:

@@ -45,8 +45,7 @@ def read(path: Path, *, mapped: bool) -> dict[str, Tensor]:
     header, start = _header(path)
     header.pop("__metadata__", None)
     limits.count(path, len(header))
-    whole = np.memmap(path, np.uint8, "c") if mapped else None
-    tensors = {name: _tensor(path, start, name, row, whole) for name, row in header.items()}
+    tensors = {name: _tensor(path, start, name, row, mapped) for name, row in header.items()}
     return limits.checked(path, tensors)
 
 
@@ -81,18 +80,16 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _tensor(
-    path: Path, start: int, name: str, row: Mapping[str, Any], whole: np.ndarray | None
+    path: Path, start: int, name: str, row: Mapping[str, Any], mapped: bool
 ) -> Tensor:
     dtype = DTYPES.get(row["dtype"])
     if dtype is None:
         raise PortError(f"{path}: {name} has the type {row['dtype']}, which a ConvNeXt has not")
     shape = tuple(row["shape"])
-    begin, end = (start + offset for offset in row["data_offsets"])
+    begin = start + row["data_offsets"][0]
 
     def load() -> np.ndarray:
-        if whole is None:
-            return blocks.taken(path, begin, shape, np.dtype(storage(dtype)))
-        return whole[begin:end].view(np.ndarray).view(storage(dtype)).reshape(shape)
+        return blocks.taken(path, begin, shape, np.dtype(storage(dtype)), mapped=mapped)
 
     return Tensor(shape, dtype, load)
 

@@ -182,14 +182,37 @@ def test_hdf5_tensors_that_share_their_values(tmp_path):
     refused(path, "has its values where another tensor has its own")
 
 
+@pytest.mark.parametrize("mapped", [True, False])
 @pytest.mark.parametrize("dtype", [">f4", ">f8", ">f2", "<f8", "<f2"])
-def test_hdf5_of_every_byte_order_is_read_right(tmp_path, dtype):
+def test_hdf5_of_every_byte_order_is_read_right(tmp_path, dtype, mapped):
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file["x"] = VALUES.astype(dtype)
-    tensor = hdf5_file.read(tmp_path / "x.h5", mapped=False)["x"]
+    tensor = hdf5_file.read(tmp_path / "x.h5", mapped=mapped)["x"]
     assert tensor.dtype == np.dtype(dtype).name
     assert tensor.read().dtype == np.dtype(dtype).newbyteorder("=")
     assert np.array_equal(tensor.read(), VALUES)
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+def test_hdf5_values_at_odd_places_are_read_right(tmp_path, mapped):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["x"] = VALUES
+    content, path = tmp_path / "x.h5", tmp_path / "around.h5"
+    path.write_bytes(b"1" + content.read_bytes())
+    size = content.stat().st_size
+    array = hdf5_file.read_from(path, content, 1, size, mapped=mapped)["x"].read()
+    assert array.flags.aligned
+    assert np.array_equal(array, VALUES)
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+def test_a_file_that_becomes_shorter(tmp_path, mapped):
+    path = tmp_path / "x.safetensors"
+    safetensors_file.write(path, {"x": Tensor.of(VALUES)}, {})
+    tensor = safetensors_file.read(path, mapped=mapped)["x"]
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(PortError, match=r"x\.safetensors: it has become shorter"):
+        tensor.read()
 
 
 def header(content):
