@@ -11,6 +11,7 @@ take turns, A B C A B C, so that a busy machine slows all of them; ratios are ta
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -51,6 +52,7 @@ COMMANDS = {"compare": compare}
 
 def main() -> None:
     options = parser().parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the workers are ended too
     if options.all:
         vars(options).update(EVERYTHING)
     for override in options.environment:

@@ -87,7 +87,7 @@ class Subject(NamedTuple):
 
 
 LIMIT = "matrix products alone"
-BESIDE_KERAS = "timm, channels_last"  # the PyTorch network that Keras' are shown beside
+BESIDE_KERAS = "timm channels_last"  # the PyTorch network that Keras' are shown beside
 _FOR_INFERENCE = {"training": "for inference only"}
 _NO_AUTOCAST = {"autocast": "has no autocast"}
 _KERAS = {"autocast": "mixed_bfloat16 is its bf16"}
@@ -98,9 +98,9 @@ def _eager(name: str, environment: str, network: str, dialect: str, library: str
     """A PyTorch network in both memory formats; the second is also shown beside Keras."""
     return [
         Subject(
-            f"{name}, {layout}", environment, "in_torch", network, dialect, (library, *_TORCH),
+            f"{name} {layout}", environment, "in_torch", network, dialect, (library, *_TORCH),
             layout=layout,
-            sides=SIDES if f"{name}, {layout}" == BESIDE_KERAS else SIDES[:1],
+            sides=SIDES if f"{name} {layout}" == BESIDE_KERAS else SIDES[:1],
         )
         for layout in ("nchw", "channels_last")
     ]  # fmt: skip
@@ -109,7 +109,7 @@ def _eager(name: str, environment: str, network: str, dialect: str, library: str
 def _compiled(name: str, environment: str, network: str, dialect: str) -> list[Subject]:
     return [
         Subject(
-            f"{name} + torch.compile" + (f", {compiler}" if compiler != "default" else ""),
+            f"{name} + torch.compile" + (f" {compiler}" if compiler != "default" else ""),
             environment, "in_torch", network, dialect, _TORCH,
             compiler=compiler,
             on_request=name != "timm",
@@ -124,10 +124,10 @@ def _graphs(
 ) -> list[Subject]:
     return [
         Subject(
-            f"{name}, {compiler}", environment, "in_keras", network, dialect, libraries,
+            f"{name} {compiler}", environment, "in_keras", network, dialect, libraries,
             compiler=compiler, sides=("keras",), lacks=_KERAS,
         )
-        for compiler in ("graph", "xla")
+        for compiler in ("graph", "XLA")
     ]  # fmt: skip
 
 
@@ -138,7 +138,7 @@ _TABLE = [
     ),
     Subject("ours", "own", "in_torch", "ours", "huggingface", _TORCH, ours=True),
     Subject(
-        "ours, fast", "own", "in_torch", "fast", "huggingface", _TORCH, ours=True,
+        "ours fast", "own", "in_torch", "fast", "huggingface", _TORCH, ours=True,
         lacks=_FOR_INFERENCE | _NO_AUTOCAST,
     ),
     *_eager("transformers", "own", "transformers", "huggingface", "transformers"),
@@ -164,7 +164,7 @@ _TABLE = [
         compiler="graph", ours=True, sides=("keras",), lacks=_KERAS,
     ),
     Subject(
-        "zeromodels, graph", "peers-zero", "in_keras", "zeromodels", "timm",
+        "zeromodels graph", "peers-zero", "in_keras", "zeromodels", "timm",
         ("zeromodels", "keras", "tensorflow"), compiler="graph", sides=("keras",), lacks=_KERAS,
     ),
     *_graphs(
