@@ -21,9 +21,12 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT)]
 
 from rich.console import Console  # noqa: E402  # found on the path set just above
+from speed import loading as from_disk  # noqa: E402
 from speed import records, subjects  # noqa: E402
+from speed.checkpoints import checkpoint  # noqa: E402
 from speed.comparison import Comparison  # noqa: E402
-from speed.master import Workers  # noqa: E402
+from speed.master import LostError, Workers  # noqa: E402
+from speed.scaling import growing  # noqa: E402
 
 from convnext.config import SIZES  # noqa: E402
 
@@ -34,20 +37,39 @@ EVERYTHING = {
     "dtype": subjects.DTYPES,
     "batch": (1, 8, 32),
 }
+OURS = [subject.name for subject in subjects.SUBJECTS.values() if subject.ours]
 
 
-def compare(options: argparse.Namespace, workers: Workers, console: Console) -> Iterator:
-    wanted = {name: getattr(options, name) for name in EVERYTHING}
+Options = argparse.Namespace
+Records = Iterator[records.Record]
+
+
+def compare(options: Options, comparison: Comparison) -> Records:
+    """Every subject beside ours, a table for each case."""
     chosen = subjects.chosen(options.subjects, everyone=options.all)
-    with console.status("starting") as status:
-        comparison = Comparison(
-            workers, status.update, rounds=options.rounds, seconds=options.seconds
-        )
-        for case in subjects.cases(**wanted):
-            yield records.comparison(comparison.run(case, chosen), options.rounds)
+    for case in subjects.cases(**{name: getattr(options, name) for name in EVERYTHING}):
+        yield records.comparison(comparison.run(case, chosen), options.rounds)
 
 
-COMMANDS = {"compare": compare}
+def scaling(options: Options, comparison: Comparison) -> Records:
+    """Growing batches at 224 pixels, and growing pictures at the first batch asked for."""
+    chosen = subjects.chosen(options.subjects or OURS, everyone=options.all)
+    fixed = {name: getattr(options, name) for name in EVERYTHING if name != "batch"}
+    for case in subjects.cases(**fixed, batch=options.batch[:1]):
+        batches = [case._replace(batch=batch) for batch in options.batches]
+        yield growing(comparison, chosen, batches, "batches")
+        images = [case._replace(image=image) for image in options.image_sizes]
+        yield growing(comparison, chosen, images, "pictures")
+
+
+def loading(options: Options, comparison: Comparison) -> Records:
+    """Ours and transformers, from one folder."""
+    comparison.say("writing the checkpoint")
+    path = checkpoint(comparison.workers.folder, from_disk.SIZE, "huggingface")
+    yield from_disk.compare(path, options.rounds, comparison.say)
+
+
+COMMANDS = {"compare": compare, "scaling": scaling, "loading": loading}
 
 
 def main() -> None:
@@ -62,11 +84,18 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory(dir=options.folder) as folder,
         Workers(Path(folder)) as workers,
+        console.status("starting") as status,
     ):
-        for record in COMMANDS[options.command](options, workers, console):
-            records.show(record, console)
-            if options.into:
-                records.write(record, options.into)
+        comparison = Comparison(
+            workers, status.update, rounds=options.rounds, seconds=options.seconds
+        )
+        try:
+            for record in COMMANDS[options.command](options, comparison):
+                records.show(record, console)
+                if options.into:
+                    records.write(record, options.into)
+        except LostError as reason:
+            raise SystemExit(f"what the others are compared with failed: {reason}") from None
 
 
 def parser() -> argparse.ArgumentParser:
@@ -77,6 +106,8 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--size", type=words(SIZES), default=["tiny"])
     found.add_argument("--dtype", type=words(subjects.DTYPES), default=["fp32", "bf16"])
     found.add_argument("--batch", type=numbers, default=[8])
+    found.add_argument("--batches", type=numbers, default=[1, 2, 4, 8, 16, 32, 64], help="scaling")
+    found.add_argument("--image-sizes", type=numbers, default=[224, 384, 512], help="scaling")
     found.add_argument("--subjects", type=lambda text: text.split(","), default=[])
     found.add_argument("--all", action="store_true", help="every case and subject; hours")
     found.add_argument("--rounds", type=int, default=7)

@@ -79,13 +79,13 @@ class Comparison:
     def run(self, case: Case, subjects: list[Subject]) -> Outcome:
         found = [s for s in subjects if case.side in s.sides]
         self.workers.keep(found)
-        expected = self._expected(case)
+        expected = self.expected(case)
         ready: dict[str, float] = {}
         missing: list[Missing] = []
         for subject in found:
             self.say(f"{case}: preparing {subject.name}")
             try:
-                ready[subject.name] = self._prepare(subject, case, expected)
+                ready[subject.name] = self.prepare(subject, case, expected)
             except LostError as reason:
                 missing.append(Missing(subject, str(reason)))
         seconds, peaks = self._take_turns(case, list(ready), missing)
@@ -94,7 +94,7 @@ class Comparison:
         timed = [Timed(SUBJECTS[n], seconds[n], peaks[n], ready[n]) for n in seconds]
         return Outcome(case, timed, missing, versions)
 
-    def _expected(self, case: Case) -> dict[str, np.ndarray]:
+    def expected(self, case: Case) -> dict[str, np.ndarray]:
         """Our results in fp32."""
         right = case._replace(dtype="fp32")
         self.say(f"{case}: what is right")
@@ -108,7 +108,7 @@ class Comparison:
         with np.load(worker.ask("prepare", case=case, path=str(path))["results"]) as content:
             return dict(content)
 
-    def _prepare(self, subject: Subject, case: Case, expected: dict[str, np.ndarray]) -> float:
+    def prepare(self, subject: Subject, case: Case, expected: dict[str, np.ndarray]) -> float:
         """How far from the reference it is."""
         if subject.lack(case):
             raise LostError(subject.lack(case))

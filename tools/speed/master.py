@@ -14,12 +14,30 @@ from typing import Any
 
 from speed.subjects import ENVIRONMENTS, ROOT, Subject
 
-START_LIMIT = 600  # seconds until an answer, with which a worker counts as stuck
+LIMIT = 600  # seconds without an answer, after which a worker counts as stuck
 PAUSE = 0.25  # seconds before a turn: the threads of the one before it spin for up to 0.2
 
 
 class LostError(Exception):
     """The worker is gone, or could not do what it was asked; says why."""
+
+
+def interpreter(name: str) -> str:
+    """The environment's Python.
+
+    Raises:
+        LostError: it has not been built.
+    """
+    python = ENVIRONMENTS[name]
+    if not python.exists():
+        raise LostError("its environment is not there; make peers builds it")
+    return str(python)
+
+
+def environment() -> dict[str, str]:
+    """Variables for a process of ours under another interpreter."""
+    paths = os.pathsep.join(map(str, (ROOT, ROOT / "tools")))
+    return os.environ | {"PYTHONPATH": paths, "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
 class Worker:
@@ -32,19 +50,16 @@ class Worker:
     def __init__(self, subject: Subject, folder: Path) -> None:
         self.subject = subject
         self.log = folder / f"{subject.name.replace(' ', '-')}.log"
-        python = ENVIRONMENTS[subject.environment]
-        if not python.exists():
-            raise LostError(f"its environment is not there: make peers builds {python}")
-        paths = os.pathsep.join(map(str, (ROOT, ROOT / "tools")))
+        python = interpreter(subject.environment)
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                [str(python), "-W", "ignore", "-m", "speed.worker", subject.name, str(folder)],
+                [python, "-W", "ignore", "-m", "speed.worker", subject.name, str(folder)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
                 cwd=folder,
-                env=os.environ | {"PYTHONPATH": paths, "TF_CPP_MIN_LOG_LEVEL": "3"},
+                env=environment(),
                 start_new_session=True,  # Ctrl-C is for the master, which stops them all
             )
         try:
@@ -79,10 +94,10 @@ class Worker:
 
     def _answer(self) -> dict[str, Any]:
         assert self.process.stdout
-        ready, _, _ = select.select([self.process.stdout], [], [], START_LIMIT)
+        ready, _, _ = select.select([self.process.stdout], [], [], LIMIT)
         if not ready:
             self.close()
-            raise LostError(f"no answer within {START_LIMIT} s")
+            raise LostError(f"no answer within {LIMIT} s")
         line = self.process.stdout.readline()
         if not line:
             raise LostError(self._end())

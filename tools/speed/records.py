@@ -41,7 +41,7 @@ def comparison(outcome: Outcome, rounds: int) -> Record:
         f"{circumstances(outcome.versions.values())} Medians of {rounds} rounds (least to most)."
     )
     notes = [_rate(limit, outcome)] if limit else []
-    return Record(str(outcome.case), about, columns, rows, notes + _missing(outcome.missing))
+    return Record(str(outcome.case), about, columns, rows, notes + lost(outcome.missing))
 
 
 def _row(timed: Timed, ours: list[Timed], limit: Timed | None) -> list[str]:
@@ -59,8 +59,12 @@ def _rate(limit: Timed, outcome: Outcome) -> str:
     return f"The limit: {work / 1e9:.2f} GFLOP per picture at {spread(rates, '.0f')} GFLOP/s."
 
 
-def _missing(missing: Iterable[Missing]) -> list[str]:
-    return [f"Not measured: {lost.subject.name}: {lost.reason}." for lost in missing]
+def lost(missing: Iterable[Missing]) -> list[str]:
+    """A line for each reason."""
+    reasons: dict[str, list[str]] = {}
+    for one in missing:
+        reasons.setdefault(one.reason, []).append(one.subject.name)
+    return [f"Not measured: {', '.join(names)}: {reason}." for reason, names in reasons.items()]
 
 
 def spread(values: Spread, form: str) -> str:
