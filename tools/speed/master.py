@@ -90,7 +90,8 @@ class Worker:
         """End it, and what it started."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        with suppress(BrokenPipeError), self.process:  # closes its pipes and waits
+            pass
 
     def _answer(self) -> dict[str, Any]:
         assert self.process.stdout

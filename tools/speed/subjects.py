@@ -181,14 +181,17 @@ SUBJECTS = {subject.name: subject for subject in _TABLE}
 
 
 def chosen(names: Iterable[str], *, everyone: bool = False) -> list[Subject]:
-    """Those whose names contain one of `names`; all but those on request where none is given."""
+    """Those of these names, or whose names contain them; none given: all but those on request."""
     words = tuple(names)
     if not words:
         return [s for s in SUBJECTS.values() if everyone or not s.on_request]
+    found = set()
     for word in words:
-        if not any(word in name for name in SUBJECTS):
+        named = {word} & set(SUBJECTS) or {name for name in SUBJECTS if word in name}
+        if not named:
             raise SystemExit(f"no subject is called {word!r}; there are: {'; '.join(SUBJECTS)}")
-    return [s for s in SUBJECTS.values() if any(word in s.name for word in words)]
+        found |= named
+    return [s for s in SUBJECTS.values() if s.name in found]
 
 
 def cases(**values: Iterable) -> list[Case]:
