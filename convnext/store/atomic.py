@@ -7,10 +7,13 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Event
 from typing import Any
 
+FLUSH_EVERY = 0.1  # seconds
 _AT_FDCWD = -100  # a path relative to the working directory, in Linux' renameat2
 _EXCHANGE = 2  # the flag of renameat2, and of macOS' renamex_np, that lets two names change places
 
@@ -30,7 +33,8 @@ def new_path(target: Path, *, overwrite: bool) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     with _scratch(target.parent, target.name) as scratch:
         built = scratch / target.name
-        yield built
+        with _flushing(built):
+            yield built
         _flush(built)
         _put(built, target, scratch / "before")
         _sync(target.parent)
@@ -51,6 +55,25 @@ def into_folder(folder: Path, *, stale: Callable[[str], bool]) -> Iterator[Path]
             if path.is_file() and path.name not in written and stale(path.name):
                 path.unlink()
         _sync(folder)
+
+
+@contextmanager
+def _flushing(path: Path) -> Iterator[None]:
+    """Send to disk what is written meanwhile, so that the last flush has less to wait for."""
+    done = Event()
+
+    def flush() -> None:
+        while not done.wait(FLUSH_EVERY):
+            with suppress(FileNotFoundError):  # not begun yet, or a temporary one
+                _flush(path)
+
+    with ThreadPoolExecutor(1) as thread:
+        flushed = thread.submit(flush)
+        try:
+            yield
+        finally:
+            done.set()
+        flushed.result()  # an error of the disk is told only once
 
 
 @contextmanager

@@ -13,8 +13,9 @@ import numpy as np
 from convnext.porter import PortError
 from convnext.tensors import Tensor, storage
 
-BYTES = 2**20  # of a block; from 4 MB on the system zeroes new huge pages for every one
-AHEAD = 8  # blocks
+BYTES = 2**20  # laid out at once; from 4 MB on the system zeroes new huge pages for every one
+PIECE = 2**18  # bytes of a block; written more at once, Linux looks for huge pages for its cache
+AHEAD = 4  # times BYTES that are laid out while others are written
 COLUMNS = 64  # of a transposed array, copied at once: numpy alone takes six times as long
 
 
@@ -31,16 +32,18 @@ def of(tensors: Mapping[str, Tensor]) -> Iterator[Block]:
 
     They are read and laid out in a thread of its own, AHEAD of what is done with them.
     """
-    blocks = _in_turn(tensors)
+    parts = _laid_out(tensors)
     with ThreadPoolExecutor(1) as reader:
-        coming = deque(reader.submit(next, blocks, None) for _ in range(AHEAD))
-        while block := coming.popleft().result():
-            coming.append(reader.submit(next, blocks, None))
-            yield block
+        coming = deque(reader.submit(next, parts, None) for _ in range(AHEAD))
+        while part := coming.popleft().result():
+            coming.append(reader.submit(next, parts, None))
+            name, begin, data = part
+            for at in range(0, max(1, len(data)), PIECE):
+                yield Block(name, begin + at, data[at : at + PIECE])
 
 
-def _in_turn(tensors: Mapping[str, Tensor]) -> Iterator[Block]:
-    """Without a second copy of a whole tensor in memory."""
+def _laid_out(tensors: Mapping[str, Tensor]) -> Iterator[Block]:
+    """In parts of about BYTES, without a second copy of a whole tensor in memory."""
     for name, tensor in tensors.items():
         array, start = tensor.read(), 0
         if array.shape != tensor.shape or array.dtype != storage(tensor.dtype):

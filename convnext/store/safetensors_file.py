@@ -79,9 +79,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return values
 
 
-def _tensor(
-    path: Path, start: int, name: str, row: Mapping[str, Any], mapped: bool
-) -> Tensor:
+def _tensor(path: Path, start: int, name: str, row: Mapping[str, Any], mapped: bool) -> Tensor:
     dtype = DTYPES.get(row["dtype"])
     if dtype is None:
         raise PortError(f"{path}: {name} has the type {row['dtype']}, which a ConvNeXt has not")
