@@ -10,29 +10,11 @@ import pytest
 import safetensors.numpy
 
 from convnext import NotFoundError, PortError, convert, load_canonical, recognise, store
-from convnext.dialects import DIALECTS
 from convnext.hub import Source
-from convnext.params import Parts
-from convnext.porter import from_canonical
 from convnext.store import hdf5_file, safetensors_file, shards
 from convnext.tensors import FLOATS, Tensor
 from tests import loud
-
-CONFIG = loud.CONFIGS["four stages"]
-
-
-def checkpoint(folder, config=CONFIG, dtype="float32"):
-    arrays = {name: value.astype(dtype) for name, value in loud.weights(config).items()}
-    return loud.save(folder, config, arrays)
-
-
-def bits(source):
-    tensors = store.load(Source(source)).tensors
-    return {name: (tensor.dtype, tensor.read().tobytes()) for name, tensor in tensors.items()}
-
-
-def tree(folder):
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+from tests.checkpoints import CONFIG, DiskFullError, bits, checkpoint, tree
 
 
 def test_our_safetensors_are_the_library_s(tmp_path):
@@ -235,10 +217,6 @@ def test_missing_things_are_named(tmp_path):
         store.load(Source(tmp_path))
 
 
-class DiskFullError(OSError):
-    pass
-
-
 @pytest.mark.parametrize("after", range(0, 60, 7))
 def test_a_failing_save_leaves_the_old_checkpoint(tmp_path, after):
     folder = checkpoint(tmp_path / "folder")
@@ -260,58 +238,6 @@ def test_a_failing_save_leaves_the_old_checkpoint(tmp_path, after):
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
-def test_a_failing_conversion_leaves_the_old_checkpoint(tmp_path, monkeypatch):
-    source = checkpoint(tmp_path / "from")
-    convert(source, tmp_path / "to", "timm")
-    before = tree(tmp_path)
-
-    def full(path, *_):
-        path.write_bytes(b"half")
-        raise DiskFullError("no space left")
-
-    monkeypatch.setattr(hdf5_file, "write", full)
-    with pytest.raises(DiskFullError):
-        convert(source, tmp_path / "to", "huggingface-tf", overwrite=True)
-    with pytest.raises(DiskFullError):
-        convert(source, tmp_path / "new.h5", "huggingface-tf")
-    assert tree(tmp_path) == before
-
-
-def test_conversion_refuses_what_is_there(tmp_path):
-    source = checkpoint(tmp_path / "from")
-    (tmp_path / "to").mkdir()
-    convert(source, tmp_path / "to", "timm")  # an empty folder is free
-    before = tree(tmp_path / "to")
-    with pytest.raises(FileExistsError, match="to exists already"):
-        convert(source, tmp_path / "to", "huggingface")
-    assert tree(tmp_path / "to") == before
-    convert(source, tmp_path / "to", "huggingface", overwrite=True)
-    assert bits(tmp_path / "to") == bits(source)
-    convert(source, tmp_path / "x.h5", "huggingface-tf")
-    with pytest.raises(FileExistsError, match=r"x\.h5 exists already"):
-        convert(source, tmp_path / "x.h5", "huggingface-tf")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["from", "to", "x.h5"]
-
-
-def test_a_conversion_takes_everything_along(tmp_path):
-    config = CONFIG.replace(id2label=dict(enumerate("abcde")))
-    source = checkpoint(tmp_path / "from", config)
-    done = convert(source, tmp_path / "timm", "timm", dtype="float16")
-    assert done.notes == [
-        "the source has no preprocessor_config.json: written with the default, "
-        "224 pixels with ImageNet's mean and std"
-    ]
-    back = convert(done.path, tmp_path / "back", "huggingface")
-    assert (back.source, back.notes) == ("timm", [])
-    assert store.load(Source(back.path)).config.id2label == config.id2label
-    assert {dtype for dtype, _ in bits(back.path).values()} == {"float16"}
-    with pytest.raises(ValueError, match="dialect must be one of huggingface"):
-        convert(source, tmp_path / "x", "tim")
-    with pytest.raises(ValueError, match="dtype must be one of float16"):
-        convert(source, tmp_path / "x", "timm", dtype="int8")
-    assert not (tmp_path / "x").exists()
-
-
 def test_reading_maps_the_file_and_never_writes_it(tmp_path):
     folder = checkpoint(tmp_path / "folder")
     before = tree(folder)
@@ -319,32 +245,6 @@ def test_reading_maps_the_file_and_never_writes_it(tmp_path):
     array = tensor.read()
     array += 1
     assert tree(folder) == before
-
-
-def test_what_one_file_does_not_tell_is_said(tmp_path):
-    config = CONFIG.replace(hidden_act="relu")
-    source = checkpoint(tmp_path / "from", config)
-    done = convert(source, tmp_path / "x.safetensors", "huggingface")
-    note = "one file holds no config: say layer_norm_eps=1e-06 and hidden_act=relu"
-    assert note in done.notes[0]
-    with pytest.raises(PortError, match="not exact: one file holds no config"):
-        convert(source, tmp_path / "y.safetensors", "huggingface", exact=True)
-    with pytest.raises(PortError, match="timm holds only hidden_act gelu, got relu"):
-        convert(source, tmp_path / "z", "timm")
-    told = convert(
-        tmp_path / "x.safetensors", tmp_path / "w", "huggingface", layer_norm_eps=1e-6,
-        hidden_act="relu",
-    )  # fmt: skip
-    assert (told.config.hidden_act, told.config.layer_norm_eps) == ("relu", 1e-6)
-
-
-def test_the_head_is_dropped_when_asked(tmp_path):
-    source = checkpoint(tmp_path / "from")
-    for dialect in ("huggingface", "keras-applications", "keras3-applications", "timm"):
-        done = convert(source, tmp_path / dialect, dialect, drop_head=True)
-        found = recognise(done.path)
-        assert not found.parts.head
-        assert found.config.depths == CONFIG.depths
 
 
 def test_a_checkpoint_is_read_from_python(tmp_path):
@@ -356,17 +256,6 @@ def test_a_checkpoint_is_read_from_python(tmp_path):
     assert recognise(source)[:2] == ("huggingface", config)
     with pytest.raises(TypeError, match="no option foo"):
         recognise(source, foo=1)
-
-
-def test_networks_without_a_norm_at_the_end_are_not_written(tmp_path):
-    dialect = DIALECTS["timm-features"]
-    parts = Parts(head=False, final_norm=False)
-    tensors = {name: Tensor.of(value) for name, value in loud.weights(CONFIG, parts).items()}
-    path = tmp_path / "features.safetensors"
-    safetensors_file.write(path, from_canonical(tensors, dialect, CONFIG), {})
-    assert recognise(path).dialect == "timm-features"
-    with pytest.raises(PortError, match="no norm behind its stages"):
-        convert(path, tmp_path / "to", "timm")
 
 
 def test_a_lost_classifier_is_noticed(tmp_path):
