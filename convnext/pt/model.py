@@ -24,6 +24,7 @@ from convnext.outputs import (
 )
 from convnext.params import BARE, EXPANSION, HEADED, KERNEL, NORM_EPS
 from convnext.pt.checks import check_pixel_values
+from convnext.pt.depthwise import DepthwiseConv2d
 from convnext.pt.losses import classification_loss
 from convnext.pt.weights import PreTrainedModel, initialise_all
 
@@ -62,6 +63,23 @@ def conv_nhwc(conv: nn.Module, x: Tensor) -> Tensor:
     return conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
+ROWS = 2048  # of a map (N*H*W, C), whose 4C hidden values fit a CPU's cache
+
+
+def by_rows(mlp: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """mlp(x); in inference on a CPU in the place of x, for ROWS at a time.
+
+    A whole map's hidden values would be fresh memory each time, whose page faults take longer than
+    the arithmetic.
+    """
+    graph = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    if torch.is_grad_enabled() or graph or x.device.type != "cpu":
+        return mlp(x)
+    for rows in x.view(-1, x.shape[-1]).split(ROWS):
+        rows.copy_(mlp(rows))
+    return x
+
+
 class ConvNextEmbeddings(nn.Module):
     """The stem: pictures (N, I, H, W) -> map (N, H/P, W/P, C)."""
 
@@ -83,8 +101,12 @@ class ConvNextDropPath(nn.Module):
         super().__init__()
         self.rate = rate
 
+    @property
+    def drops(self) -> bool:
+        return self.training and self.rate > 0
+
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.rate == 0:
+        if not self.drops:
             return x
         keep = 1 - self.rate
         mask = x.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).bernoulli_(keep)
@@ -96,7 +118,7 @@ class ConvNextLayer(nn.Module):
 
     def __init__(self, config: ConvNextConfig, width: int, drop_path_rate: float) -> None:
         super().__init__()
-        self.dwconv = nn.Conv2d(width, width, KERNEL, padding=KERNEL // 2, groups=width)
+        self.dwconv = DepthwiseConv2d(width, KERNEL)
         self.layernorm = nn.LayerNorm(width, eps=NORM_EPS)
         self.pwconv1 = nn.Linear(width, EXPANSION * width)
         self.act = ACTIVATIONS[config.hidden_act]
@@ -108,12 +130,16 @@ class ConvNextLayer(nn.Module):
         )
         self.drop_path = ConvNextDropPath(drop_path_rate)
 
+    def mlp(self, x: Tensor) -> Tensor:
+        return self.pwconv2(self.act(self.pwconv1(x)))
+
     def forward(self, x: Tensor) -> Tensor:
         y = self.layernorm(conv_nhwc(self.dwconv, x))
-        y = self.pwconv2(self.act(self.pwconv1(y)))
-        if self.layer_scale_parameter is not None:
-            y = y * self.layer_scale_parameter
-        return x + self.drop_path(y)
+        y = by_rows(self.mlp, y)
+        scale = self.layer_scale_parameter
+        if scale is not None and not self.drop_path.drops:
+            return torch.addcmul(x, y, scale)  # one pass over memory instead of two
+        return x + self.drop_path(y if scale is None else y * scale)
 
 
 class ConvNextStage(nn.Module):
@@ -145,7 +171,7 @@ class ConvNextStage(nn.Module):
 
 
 class ConvNextEncoder(nn.Module):
-    """All stages: map (N, H, W, C) -> the maps before the first and after every stage."""
+    """All stages: map (N, H, W, C) -> the last one's, or those before the first and after each."""
 
     def __init__(self, config: ConvNextConfig) -> None:
         super().__init__()
@@ -153,11 +179,12 @@ class ConvNextEncoder(nn.Module):
             ConvNextStage(config, stage) for stage in range(config.num_stages)
         )
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        maps = [x]
+    def forward(self, x: Tensor, output_hidden_states: bool = False) -> tuple[Tensor, ...]:
+        maps: tuple[Tensor, ...] = (x,)
         for stage in self.stages:
-            maps.append(stage(maps[-1]))
-        return tuple(maps)
+            x = stage(x)
+            maps = (*maps, x) if output_hidden_states else (x,)
+        return maps
 
 
 class ConvNextModel(PreTrainedModel):
@@ -198,11 +225,11 @@ class ConvNextModel(PreTrainedModel):
             ValueError: `pixel_values` is missing or has the wrong shape or type.
         """
         check_pixel_values(pixel_values, self.config)
-        maps = self.encoder(self.embeddings(pixel_values))
-        pooled = self.layernorm(maps[-1].mean((1, 2)))
-        nchw = tuple(x.permute(0, 3, 1, 2) for x in maps)
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
+        maps = self.encoder(self.embeddings(pixel_values), output_hidden_states)
+        pooled = self.layernorm(maps[-1].mean((1, 2)))
+        nchw = tuple(x.permute(0, 3, 1, 2) for x in maps)
         output = ConvNextModelOutput(nchw[-1], pooled, nchw if output_hidden_states else ())
         return as_asked(output, self.config.return_dict if return_dict is None else return_dict)
 
