@@ -6,6 +6,7 @@ except ImportError as error:
     raise ImportError("convnext.pt needs PyTorch: pip install 'convnext[pt]'") from error
 
 from convnext import outputs
+from convnext.pt.cpu import fast
 from convnext.pt.model import ConvNextForImageClassification, ConvNextModel
 from convnext.pt.preprocessing import WithPreprocessing
 
@@ -17,4 +18,4 @@ for output in (
 ):
     pytree._register_namedtuple(output, serialized_type_name=f"convnext.{output.__name__}")
 
-__all__ = ["ConvNextForImageClassification", "ConvNextModel", "WithPreprocessing"]
+__all__ = ["ConvNextForImageClassification", "ConvNextModel", "WithPreprocessing", "fast"]

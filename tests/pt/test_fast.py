@@ -1,0 +1,162 @@
+"""fast() computes the same function, and says so where it has no kernels."""
+
+import copy
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from convnext import PortError
+from convnext.pt import cpu, fast
+from tests.pt import tiny
+
+FLOAT32 = 1e-5  # as fast() promises; measured: 3e-6
+NETWORKS = {
+    "two stages": {},
+    "widths of no whole panel": {"hidden_sizes": (40, 80), "depths": (2, 1)},
+    "whole panels": {"hidden_sizes": (32, 64, 128), "depths": (1, 2, 1)},
+    "five stages": {"hidden_sizes": (4, 6, 8, 10, 12), "depths": (1, 1, 2, 1, 1)},
+    "patch 2, one channel": {"patch_size": 2, "num_channels": 1},
+    "no layer scale, no classifier": {"layer_scale_init_value": 0.0, "num_labels": 0},
+    "final epsilon": {"layer_norm_eps": 1e-3},
+}
+
+
+def pixels(model, count=2, sides=(2.5, 3.4)):
+    least = model.config.smallest_image
+    shape = (count, model.config.num_channels, *(round(side * least) for side in sides))
+    return torch.randn(shape, generator=torch.Generator().manual_seed(count))
+
+
+def error(model, other, pictures) -> float:
+    """The greatest over the logits and every map, relative to the greatest value of each."""
+    ours, theirs = (m(pictures, output_hidden_states=True) for m in (model, other))
+    pairs = [
+        (ours.logits, theirs.logits),
+        *zip(ours.hidden_states, theirs.hidden_states, strict=True),
+    ]
+    return max(((a - b).abs().max() / b.abs().max()).item() for a, b in pairs)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_map_agrees(name):
+    model = tiny.classifier(**NETWORKS[name])
+    pictures = pixels(model)
+    assert error(fast(model), model, pictures) < FLOAT32
+    if cpu.build():
+        plain = copy.deepcopy(model).bfloat16()
+        assert error(fast(model, torch.bfloat16), model, pictures) < 1.5 * error(
+            lambda x, **options: plain(x.bfloat16(), **options), model, pictures
+        )
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("sides", [(1, 1), (1.9, 13), (17, 41)])
+def test_any_number_of_pictures_of_any_size(count, sides):
+    """17 x 41 last places make several blocks of rows, the last of them not whole."""
+    model = tiny.classifier()
+    assert error(fast(model), model, pixels(model, count, sides)) < FLOAT32
+
+
+def test_the_tolerance_sees_mistakes():
+    def swap(layer):
+        layer.dwconv.weight.data = layer.dwconv.weight.data.transpose(2, 3).contiguous()
+
+    def silence(parameter):
+        def mutate(layer):
+            layer.get_parameter(parameter).data.zero_()
+
+        return mutate
+
+    mistakes = [swap, *map(silence, ("layernorm.bias", "pwconv2.bias", "layer_scale_parameter"))]
+    model = tiny.classifier()
+    pictures = pixels(model)
+    for mistake in mistakes:
+        mutant = tiny.classifier()
+        mistake(mutant.convnext.encoder.stages[1].layers[0])
+        assert error(fast(mutant), model, pictures) > 10 * FLOAT32
+    assert error(tiny.classifier(hidden_act="gelu_new"), model, pictures) > 5 * FLOAT32
+
+
+def test_outputs_are_those_of_the_class():
+    model = tiny.classifier()
+    quick = fast(model)
+    pictures = pixels(model)
+    assert type(quick) is type(model)
+    assert not quick.training
+    output = quick(pictures, labels=torch.tensor([0, 2]))
+    assert output.loss.item() == pytest.approx(
+        model(pictures, labels=torch.tensor([0, 2])).loss.item()
+    )
+    assert output.hidden_states == ()
+    assert isinstance(quick(pictures, return_dict=False), tuple)
+    assert fast(model.convnext)(pictures).pooler_output.shape == (2, model.config.hidden_sizes[-1])
+
+
+def test_the_model_stays_as_it_is_and_is_not_followed():
+    model = tiny.classifier().train()
+    before, pictures = tiny.classifier(), pixels(model)
+    quick = fast(model)
+    expected = quick(pictures).logits
+    assert model.training
+    assert tiny.same_state(model, before)
+    model.convnext.encoder.stages[0].layers[0].dwconv.weight.data.zero_()
+    assert torch.equal(quick(pictures).logits, expected)
+
+
+def test_it_neither_trains_nor_moves():
+    model = tiny.classifier()
+    quick = fast(model)
+    with pytest.raises(RuntimeError, match="for inference; train the one it was made from"):
+        quick.train()
+    with pytest.raises(RuntimeError, match="no gradients; use the one it was made from"):
+        quick(pixels(model).requires_grad_())
+    for move in (torch.Tensor.half, lambda t: t.to("meta")):
+        with pytest.raises(RuntimeError, match="stays on the CPU in its own dtype"):
+            quick._apply(move)
+    assert quick.float().cpu().eval() is quick
+
+
+def test_it_is_not_saved(tmp_path):
+    with pytest.raises(PortError, match="missing"):
+        fast(tiny.classifier()).save_pretrained(tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("fields", "dtype", "reason"),
+    [
+        ({"hidden_act": "gelu_new"}, "float32", "the exact GELU only, not 'gelu_new'"),
+        ({}, "float64", "compute in float32 and bfloat16"),
+    ],
+)
+def test_without_kernels_it_is_a_plain_copy_and_says_why(fields, dtype, reason):
+    model = tiny.classifier(**fields).train()
+    with pytest.warns(RuntimeWarning, match=f"plain copy in torch.{dtype}, because .*{reason}"):
+        plain = fast(model, dtype)
+    assert plain is not model
+    assert not plain.training
+    pictures = pixels(model).to(plain.dtype)
+    expected = tiny.classifier(**fields).to(plain.dtype)(pictures).logits
+    assert torch.equal(plain(pictures).logits, expected)
+
+
+def test_without_a_compiler_it_says_so(tmp_path):
+    code = "from tests.pt import tiny; from convnext.pt import fast; fast(tiny.classifier())"
+    done = subprocess.run(
+        [sys.executable, "-W", "default", "-c", code],
+        env={**os.environ, "CXX": str(tmp_path / "none"), "TORCH_EXTENSIONS_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "returning a plain copy in torch.float32, because the kernels could not" in done.stderr
+
+
+def test_only_networks_of_this_library():
+    with pytest.raises(TypeError, match=r"must be a network of convnext\.pt, got Linear"):
+        fast(torch.nn.Linear(2, 2))
+    with pytest.raises(ValueError, match="floating point type"):
+        fast(tiny.classifier(), torch.int8)
