@@ -15,7 +15,7 @@ from convnext.config import ConvNextConfig
 from convnext.dialects import DIALECTS, WRITTEN
 from convnext.features import ConvNextFeatureExtractor
 from convnext.hub import Source
-from convnext.porter import HEAD, PortError, adapt, without_head
+from convnext.porter import HEAD, HEAD_SEED, PortError, adapt, with_head, without_head
 from convnext.store import atomic
 from convnext.tensors import Tensor
 
@@ -38,6 +38,7 @@ def convert(
     dtype: str | None = None,
     exact: bool = False,
     drop_head: bool = False,
+    new_head: bool = False,
     weights: str | None = None,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -54,6 +55,7 @@ def convert(
         exact: refuse, instead of noting, a final epsilon that the dialect cannot hold.
         weights: "ema" or "raw", for training files that hold both; default the averaged ones.
         drop_head: leave the classifier out.
+        new_head: add a fresh classifier for `num_labels` classes; with `drop_head`, in its place.
         overwrite: replace what is at the destination.
         progress: called after each tensor with the bytes written so far and in all.
         options: `revision`, `cache_dir`, `local_files_only`, `token`, `subfolder`,
@@ -69,12 +71,13 @@ def convert(
     if weights is not None:
         checks.one_of("weights", weights, ("ema", "raw"))
     checkpoint = store.load(place, mapped=True, depths=overrides.get("depths"), weights=weights)
+    config = checkpoint.config.replace(**overrides)
     tensors = without_head(checkpoint.tensors) if drop_head else checkpoint.tensors
+    tensors = with_head(tensors, config) if new_head else tensors
     if dialect.headless and HEAD not in tensors:
         dialect = DIALECTS[dialect.headless]
-    tensors, config, notes = adapt(
-        tensors, checkpoint.config.replace(**overrides), dialect, exact=exact
-    )
+    tensors, config, notes = adapt(tensors, config, dialect, exact=exact)
+    notes += _fresh(config) if new_head else []
     notes += [f"not part of the network, left out: {name}" for name in checkpoint.left_out]
     target = Path(destination)
     is_file = target.name.endswith(dialect.suffixes)
@@ -92,6 +95,12 @@ def convert(
             store.write_folder(path, config, tensors, dialect)
             _features(place, notes).save_pretrained(path)
     return Conversion(checkpoint.dialect.name, dialect.name, target, config, notes)
+
+
+def _fresh(config: ConvNextConfig) -> list[str]:
+    """What a new classifier is."""
+    kind = f"normal with {config.initializer_range:g}, seed {HEAD_SEED}"
+    return [f"a fresh classifier for {config.num_labels} classes, to be trained: {kind}"]
 
 
 def _untold(config: ConvNextConfig, *, exact: bool) -> list[str]:

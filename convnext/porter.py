@@ -7,14 +7,25 @@ from typing import NamedTuple
 
 import numpy as np
 
-from convnext.config import ConvNextConfig
+from convnext.config import SIZES, ConvNextConfig
 from convnext.dialects import Dialect
-from convnext.params import LEAVES, SLOTS, Parts, Place, canonical_names, parts_of, places
+from convnext.params import (
+    LEAVES,
+    SLOTS,
+    Parts,
+    Place,
+    canonical_names,
+    parameters,
+    parts_of,
+    places,
+)
 from convnext.tensors import FLOATS, Axes, Tensor, laid_out_shape
 
 Tensors = Mapping[str, Tensor]
 Shapes = Mapping[str, tuple[int, ...]]
 HEAD = SLOTS["head"].module + LEAVES["head"][0]
+HEAD_SEED = 0  # of a fresh classifier
+SHOWN = 8  # tensors that an error names
 
 
 class PortError(ValueError):
@@ -65,10 +76,10 @@ def to_canonical(
 
 
 def from_canonical(tensors: Tensors, dialect: Dialect, config: ConvNextConfig) -> dict[str, Tensor]:
-    """Written name -> tensor in the dialect's layout, in forward order."""
+    """Written name -> tensor in the dialect's layout; PortError if not all fits the config."""
     parts = parts_of(tensors, config)
     spelled = spell(dialect, config, parts, word=dialect.words[not parts.head])
-    account({row.canonical: () for row in spelled.values()}, dict.fromkeys(tensors, ()))
+    account(parameters(config, parts), shapes_of(tensors))
     return {name: tensors[row.canonical].laid_out(row.axes) for name, row in spelled.items()}
 
 
@@ -87,7 +98,10 @@ def adapt(
     notes = []
     parts = parts_of(tensors, config)
     if tensors and not (parts.final_norm or parts.stage_norms):
-        raise PortError("it has no norm behind its stages, which every dialect written here has")
+        raise PortError(
+            "it has no norm behind its stages, which every dialect written here has; "
+            "from_pretrained gives it a fresh one, to be trained"
+        )
     if problems := misfits(dialect, config):
         raise PortError("; ".join(problems))
     if dialect.needs_scale and not config.has_layer_scale:
@@ -101,6 +115,8 @@ def adapt(
             raise PortError(f"not exact: {note}; leave --exact out to allow it")
         config = config.replace(layer_norm_eps=eps)
         notes.append(note)
+    if (size := size_of(config)) and (other := dialect.others.get(size)):
+        notes.append(f"{dialect.name}'s library has its own {size} in {other}, and loads only that")
     return dict(tensors), config, notes
 
 
@@ -108,6 +124,37 @@ def without_head(tensors: Tensors) -> dict[str, Tensor]:
     """The tensors but for the classifier's."""
     prefix = SLOTS["head"].module + "."
     return {name: tensor for name, tensor in tensors.items() if not name.startswith(prefix)}
+
+
+def with_head(tensors: Tensors, config: ConvNextConfig) -> dict[str, Tensor]:
+    """The tensors and a fresh classifier for `num_labels` classes, like that of a fresh model.
+
+    Its weight is normal with `initializer_range`, drawn from HEAD_SEED; its bias is zero.
+
+    Raises:
+        PortError: there is a classifier, or no final norm, or no number of classes.
+    """
+    parts = parts_of(tensors, config)
+    if parts.head:
+        raise PortError("it has a classifier; --drop-head and --new-head together replace it")
+    if not parts.final_norm:
+        raise PortError("it has no final norm, behind which a new classifier would stand")
+    if not config.num_labels:
+        raise PortError("a new classifier needs its number of classes: --set num_labels=N")
+    shapes = parameters(config, parts._replace(head=True))
+    rng = np.random.default_rng(HEAD_SEED)
+    weight = rng.normal(0.0, config.initializer_range, shapes[HEAD]).astype(np.float32)
+    values = iter((weight, np.zeros(config.num_labels, np.float32)))
+    dtype = next(iter(tensors.values())).dtype
+    return {
+        n: tensors[n] if n in tensors else Tensor.of(next(values)).astype(dtype) for n in shapes
+    }
+
+
+def size_of(config: ConvNextConfig) -> str | None:
+    """The published size that a network has, if any."""
+    shape = (config.depths, config.hidden_sizes)
+    return next((name for name, size in SIZES.items() if size == shape), None)
 
 
 def misfits(dialect: Dialect, config: ConvNextConfig) -> list[str]:
@@ -136,9 +183,15 @@ def disagreements(expected: Shapes, found: Shapes) -> list[str]:
 
 
 def account(expected: Shapes, found: Shapes) -> None:
-    """Raise PortError with every disagreement, if there is any."""
+    """Raise PortError with the disagreements, if there are any."""
     if problems := disagreements(expected, found):
-        raise PortError("the tensors do not fit:\n  " + "\n  ".join(problems))
+        raise PortError(f"the tensors do not fit:{listed(problems)}")
+
+
+def listed(problems: list[str]) -> str:
+    """The first few, each in a line of its own, and how many more there are."""
+    more = [f"... and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
+    return "".join(f"\n  {line}" for line in problems[:SHOWN] + more)
 
 
 def _with_scale(tensors: Tensors, config: ConvNextConfig) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ from convnext.porter import (
     Shapes,
     Tensors,
     disagreements,
+    listed,
     misfits,
     names,
     shapes_of,
@@ -221,8 +222,7 @@ def _problems(candidate: Recognised) -> list[str]:
 
 
 def _miss(dialect: Dialect, problems: list[str]) -> str:
-    shown = problems[:8] + ([f"... and {len(problems) - 8} more"] if len(problems) > 8 else [])
-    return f"nearest is {dialect.name}, but:\n  " + "\n  ".join(shown)
+    return f"nearest is {dialect.name}, but:{listed(problems)}"
 
 
 def _ambiguous(first: Recognised, second: Recognised) -> str:

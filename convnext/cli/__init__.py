@@ -85,6 +85,11 @@ def _convert(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--drop-head", action="store_true", help="leave the classifier out")
     command.add_argument(
+        "--new-head",
+        action="store_true",
+        help="add a fresh classifier; --set num_labels=N where SRC does not tell how many classes",
+    )
+    command.add_argument(
         "--verify", action="store_true", help="then compare DST to SRC on pictures"
     )
     settings.add(command)

@@ -19,6 +19,7 @@ def run(arguments: argparse.Namespace) -> int:
             dtype=arguments.dtype,
             exact=arguments.exact,
             drop_head=arguments.drop_head,
+            new_head=arguments.new_head,
             weights=arguments.weights,
             overwrite=arguments.overwrite,
             progress=progress,

@@ -10,9 +10,8 @@ import numpy as np
 
 from convnext import store
 from convnext.cli import FAILED, settings, show
-from convnext.config import SIZES
 from convnext.hub import Source
-from convnext.porter import HEAD
+from convnext.porter import HEAD, size_of
 from convnext.store import Checkpoint
 
 
@@ -30,11 +29,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
     config, tensors = checkpoint.config, checkpoint.tensors
-    shape = (tuple(config.depths), tuple(config.hidden_sizes))
     head = HEAD in tensors
     return {
         "dialect": checkpoint.dialect.name,
-        "size": next((name for name, size in SIZES.items() if size == shape), "custom"),
+        "size": size_of(config) or "custom",
         "depths": list(config.depths),
         "hidden_sizes": list(config.hidden_sizes),
         "patch_size": config.patch_size,

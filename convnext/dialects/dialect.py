@@ -38,6 +38,8 @@ class Dialect:
         headless: the dialect that networks without a classifier are written in; empty: this one.
         final_eps: epsilon of its final norm; None: written in its own config.json.
         fixed: fields of the config for which it can hold only this one value.
+        others: published size -> the dialect that its library's own class of that size loads,
+            where it is not this one.
         needs_scale: layer scale is always there.
         stage_norms: how many norms of stages' maps there must be for it to be this dialect.
     """
@@ -57,6 +59,7 @@ class Dialect:
     headless: str = ""
     final_eps: float | None = 1e-6
     fixed: Mapping[str, int | str] = field(default_factory=dict)
+    others: Mapping[str, str] = field(default_factory=dict)
     needs_scale: bool = False
     stage_norms: int = 0
 

@@ -51,10 +51,16 @@ TIMM = Dialect(
     },
     # with any other patch timm dilates its last stages, and no key shows it
     fixed={"patch_size": 4, "num_stages": 4, "hidden_act": "gelu"},
+    others=dict.fromkeys(("atto", "femto", "pico", "nano"), "timm-conv"),
 )
 
 # timm's conv_mlp=True, which its atto, femto, pico and nano have
-TIMM_CONV = replace(TIMM, name="timm-conv", axes={"mlp": ONE_BY_ONE})
+TIMM_CONV = replace(
+    TIMM,
+    name="timm-conv",
+    axes={"mlp": ONE_BY_ONE},
+    others=dict.fromkeys(("tiny", "small", "base", "large", "xlarge"), "timm"),
+)
 
 # timm as it was for one day, 2022-01-12
 TIMM_FIRST = replace(

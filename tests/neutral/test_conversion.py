@@ -1,12 +1,13 @@
 """Conversions: everything is taken along, or said; the destination is whole or as it was."""
 
+import numpy as np
 import pytest
 
-from convnext import PortError, convert, recognise, store
-from convnext.dialects import DIALECTS
+from convnext import ConvNextConfig, PortError, convert, load_canonical, recognise, store
+from convnext.dialects import DIALECTS, WRITTEN
 from convnext.hub import Source
 from convnext.params import Parts
-from convnext.porter import from_canonical
+from convnext.porter import adapt, from_canonical
 from convnext.store import hdf5_file, safetensors_file
 from convnext.tensors import Tensor
 from tests import loud
@@ -100,3 +101,73 @@ def test_networks_without_a_norm_at_the_end_are_not_written(tmp_path):
     assert recognise(path).dialect == "timm-features"
     with pytest.raises(PortError, match="no norm behind its stages"):
         convert(path, tmp_path / "to", "timm")
+
+
+def test_a_bare_network_gets_a_new_classifier_when_asked(tmp_path):
+    bare = convert(checkpoint(tmp_path / "from"), tmp_path / "bare", "timm", drop_head=True).path
+    for dialect in WRITTEN:
+        done = convert(bare, tmp_path / dialect, dialect, new_head=True, num_labels=7)
+        note = "a fresh classifier for 7 classes, to be trained: normal with 0.02, seed 0"
+        assert note in done.notes
+        config, arrays = load_canonical(done.path)
+        assert config.num_labels == 7
+        assert 0.01 < arrays["classifier.weight"].std() < 0.03
+        assert not arrays["classifier.bias"].any()
+        body = loud.weights(CONFIG)
+        assert all(
+            np.array_equal(v, body[n].astype("f4")) for n, v in arrays.items() if "classif" not in n
+        )
+
+
+def test_a_new_classifier_is_that_of_a_fresh_model(tmp_path):
+    config = CONFIG.replace(initializer_range=0.5, num_labels=2000)
+    source = checkpoint(tmp_path / "from", config, dtype="float64")
+    options = {"drop_head": True, "new_head": True}
+    first = convert(source, tmp_path / "first", "huggingface", **options).path
+    weight = load_canonical(first, dtype="float64")[1]["classifier.weight"]
+    assert weight.shape == (2000, 20)
+    assert weight.mean() == pytest.approx(0, abs=0.01)
+    assert weight.std() == pytest.approx(0.5, rel=0.02)
+    second = convert(source, tmp_path / "second", "timm", **options).path
+    assert np.array_equal(load_canonical(second, dtype="float64")[1]["classifier.weight"], weight)
+    assert store.load(Source(first)).tensors["classifier.weight"].dtype == "float64"
+
+
+def test_a_new_classifier_is_refused(tmp_path):
+    source = checkpoint(tmp_path / "from")
+    with pytest.raises(PortError, match="--drop-head and --new-head together replace it"):
+        convert(source, tmp_path / "to", "timm", new_head=True)
+    convert(source, tmp_path / "bare.safetensors", "timm", drop_head=True)
+    with pytest.raises(PortError, match="needs its number of classes: --set num_labels=N"):
+        convert(tmp_path / "bare.safetensors", tmp_path / "to", "timm", new_head=True)
+    parts = Parts(head=False, final_norm=False, stage_norms=(0, 1, 2, 3))
+    config = CONFIG.replace(out_indices=[1, 2, 3, 4])
+    dense = loud.save(tmp_path / "dense", config, loud.weights(config, parts))
+    with pytest.raises(PortError, match="no final norm, behind which"):
+        convert(dense, tmp_path / "to", "huggingface", new_head=True)
+    assert not (tmp_path / "to").exists()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"num_labels": 7}, r"misshapen classifier.bias: expected \(7,\), got \(5,\)"),
+        ({"patch_size": 2}, "misshapen embeddings.patch_embeddings.weight"),
+        ({"hidden_sizes": [1, 2, 3, 4]}, "and [0-9]+ more"),
+    ],
+)
+def test_a_config_told_must_be_that_of_the_weights(tmp_path, fields, message):
+    with pytest.raises(PortError, match=message):
+        convert(checkpoint(tmp_path / "from"), tmp_path / "to", "huggingface", **fields)
+    assert not (tmp_path / "to").exists()
+
+
+@pytest.mark.parametrize(
+    ("size", "dialect", "other"),
+    [("atto", "timm", "timm-conv"), ("tiny", "timm-conv", "timm"), ("atto", "timm-conv", None)],
+)
+def test_a_layout_that_the_library_s_own_class_refuses_is_noted(size, dialect, other):
+    config = ConvNextConfig.from_size(size, layer_norm_eps=1e-6)
+    _, _, notes = adapt({}, config, DIALECTS[dialect])
+    note = f"{dialect}'s library has its own {size} in {other}, and loads only that"
+    assert notes == ([note] if other else [])
