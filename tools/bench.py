@@ -96,6 +96,8 @@ def main() -> None:
                     records.write(record, options.into)
         except LostError as reason:
             raise SystemExit(f"what the others are compared with failed: {reason}") from None
+        except KeyboardInterrupt:
+            raise SystemExit(130) from None
 
 
 def parser() -> argparse.ArgumentParser:
