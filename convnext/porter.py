@@ -59,7 +59,8 @@ def names(dialect: Dialect, place: Place, word: str) -> list[str]:
     if place.slot not in dialect.rows:
         raise PortError(f"{dialect.name} has no place for the {place.slot.replace('_', ' ')}")
     prefix = "" if place.slot == "head" else dialect.prefix
-    module = (prefix + dialect.rows[place.slot]).format(m=word, **place.words())
+    outer = "/".join([*word.split("/")[:-2], ""])
+    module = (prefix + dialect.rows[place.slot]).format(m=word, outer=outer, **place.words())
     return [module + leaf for leaf in dialect.leaves[place.kind]]
 
 

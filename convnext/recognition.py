@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from itertools import combinations, islice, pairwise
 from typing import NamedTuple
@@ -107,13 +107,20 @@ def _candidates(tensors: Tensors, depths: Sequence[int] | None) -> Iterator[Reco
         for word in islice(_words(dialect, aliased), STEMS):
             for config, parts in _networks(dialect, _shape_finder(dialect, word, shapes), depths):
                 spelled = {_alias(dialect, n): n for n in spell(dialect, config, parts, word=word)}
-                guests = [
-                    name
-                    for name in aliased
-                    if dialect.guests and name not in spelled and not name.startswith(word)
-                ]
+                guests = _guests(dialect, aliased, spelled.keys(), word)
                 own = {spelled.get(n, n): t for n, t in aliased.items() if n not in guests}
                 yield Recognised(dialect, config, parts, word, own, sorted(guests))
+
+
+def _guests(
+    dialect: Dialect, found: Collection[str], spelled: Collection[str], word: str
+) -> set[str]:
+    """Which names are of a larger model; a classifier's are not, whatever its shape."""
+    if not dialect.guests:
+        return set()
+    head = names(dialect, Place("head", 0, 0, 0), word) if "head" in dialect.rows else []
+    own = {*spelled, *(_alias(dialect, name) for name in head)}
+    return {name for name in found if name not in own and not name.startswith(word)}
 
 
 def _alias(dialect: Dialect, name: str) -> str:

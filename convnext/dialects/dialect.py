@@ -18,7 +18,8 @@ class Dialect:
     A tensor's name is prefix + row + leaf (the head's: row + leaf). In a row {s} is the stage, {b}
     the block, {n} the block counted over all stages; {2s+1} and the like are what they say, and
     {_n} is "" for 0 and else "_n". {m} is a word that differs from file to file (a prefix, a
-    model's name) and is found by the stem's row. Both directions are read off one table.
+    model's name) and is found by the stem's row; {outer} is the group around it, "a/" for "a/b/".
+    Both directions are read off one table.
 
     Args:
         name: as `convnext convert --to` takes it.

@@ -27,7 +27,7 @@ _NUMBERED_LEAVES = {
     "scale": _NUMBERED[:1],
 }
 
-# What save_weights() and save() of convnext.tf write.
+# What save_weights() and save() of convnext.tf write, and of models that these are part of.
 CONVNEXT_KERAS = Dialect(
     name="convnext-keras",
     file="model.weights.h5",
@@ -44,12 +44,13 @@ CONVNEXT_KERAS = Dialect(
         "project": "encoder/stages/tf_conv_next_stage{_s}/layers/tf_conv_next_layer{_b}/pwconv2",
         "scale": "encoder/stages/tf_conv_next_stage{_s}/layers/tf_conv_next_layer{_b}",
         "final_norm": "layernorm",
-        "head": "classifier",
+        "head": "{outer}classifier",
     },
     leaves=_NUMBERED_LEAVES,
     axes=DEPTHWISE,
     prefix="{m}",
     words=("convnext/", ""),
+    guests=True,
     final_eps=None,
 )
 

@@ -21,7 +21,9 @@ MEMBERS = ("metadata.json", "config.json", WEIGHTS)  # in Keras' order
 KERAS_VERSION = "3.8.0"  # the oldest whose files these are
 CONFIG_BYTES = 10_000_000  # of a config.json; one with 21,841 classes has a fifth
 _LOCAL_HEADER = 30  # bytes, before the member's name
-_MALFORMED = (LookupError, ValueError, TypeError, AttributeError)  # JSON of another shape
+_MALFORMED = (LookupError, ValueError, TypeError, AttributeError, RecursionError)  # odd JSON
+CLASSES = {True: "TFConvNextForImageClassification", False: "TFConvNextModel"}  # with a head?
+_REGISTERED = {f"convnext>{name}": name.removeprefix("TF") for name in CLASSES.values()}
 
 
 def matches(start: bytes) -> bool:
@@ -51,7 +53,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
 
 def describe(config: ConvNextConfig, *, head: bool) -> Mapping[str, str]:
     """config.json: what makes Keras build the model, once convnext.tf is imported."""
-    name = "TFConvNextForImageClassification" if head else "TFConvNextModel"
+    name = CLASSES[head]
     policy = {
         "module": "keras",
         "class_name": "DTypePolicy",
@@ -75,17 +77,31 @@ def describe(config: ConvNextConfig, *, head: bool) -> Mapping[str, str]:
 
 
 def config(path: Path) -> ConvNextConfig | None:
-    """The config of one of convnext.tf's own models; None for any other model."""
+    """The config of convnext.tf's model in a file, itself or part of another; None without one."""
     try:
         with zipfile.ZipFile(path) as archive:
             if archive.getinfo("config.json").file_size > CONFIG_BYTES:
                 return None
-            model = json.loads(archive.read("config.json"))
-        if not str(model.get("registered_name")).startswith("convnext>"):
+            models = _registered(archive.read("config.json"))
+        if len(models) != 1:
             return None
-        return ConvNextConfig.from_dict(model["config"]["config"])
+        own = _REGISTERED[models[0]["registered_name"]]  # the config may come from another class
+        return ConvNextConfig.from_dict({**models[0]["config"]["config"], "architectures": [own]})
     except (zipfile.BadZipFile, OSError, *_MALFORMED) as error:
         raise PortError(f"{path}: damaged .keras file: its config.json ({error})") from None
+
+
+def _registered(text: bytes) -> list[dict[str, Any]]:
+    """What a config.json says of each of convnext.tf's models, however deep within another."""
+    found: list[dict[str, Any]] = []
+
+    def look(item: dict[str, Any]) -> dict[str, Any]:
+        if str(item.get("registered_name")) in _REGISTERED:
+            found.append(item)
+        return item
+
+    json.loads(text, object_hook=look)
+    return found
 
 
 def _weights(path: Path) -> tuple[int, int]:
