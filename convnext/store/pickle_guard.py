@@ -1,7 +1,8 @@
 """torch.load, with what it does not see to itself: hangs, bombs and tensors that are not plain.
 
 Its `weights_only` runs no code. Still a small pickle can unfold to more than a lifetime's work, a
-zip's members to more than the memory, and a tensor's strides to more than its storage.
+zip's members to more than the memory, a tensor's strides to more than its storage; and a tensor
+for which an old file has no values is given whatever the memory held before.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ LEGACY_PICKLES = 5  # magic number, protocol, machine, the content, keys of its 
 PARTS = 10**7  # that an object of a pickle may unfold to
 DEPTH = 100  # of objects within objects
 FILLING = ("APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD")  # what is there already
+ROWS = ("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "LIST", "APPEND", "APPENDS")
+TEXTS = ("BINUNICODE", "SHORT_BINUNICODE", "UNICODE", "BINSTRING", "SHORT_BINSTRING", "STRING")
 
 # What training scripts keep beside the weights: skipped, not built.
 BYSTANDERS = (
@@ -61,6 +64,15 @@ class _Weight(NamedTuple):
 
     parts: int
     depth: int
+    text: str | None = None  # if it is one
+    texts: tuple[str, ...] = ()  # those that a tuple or a list holds itself
+
+
+class _Pickle(NamedTuple):
+    """What a pickle leaves behind, and what it asks its reader for."""
+
+    content: _Weight
+    storages: list[tuple[str, ...]]  # the texts of each: "storage", its key, its place
 
 
 def load(torch: Any, path: Path) -> Any:
@@ -146,13 +158,17 @@ def _content(file: IO[bytes], member: zipfile.ZipInfo) -> IO[bytes]:
 
 
 def _check_legacy(file: IO[bytes]) -> None:
+    """ValueError unless the file has values for each storage that its content asks for."""
     file.seek(0)
-    for _ in range(LEGACY_PICKLES):
-        _check_pickle(file)
+    *_, content, keys = (_check_pickle(file) for _ in range(LEGACY_PICKLES))
+    for texts in content.storages:
+        if len(texts) != 3 or texts[1] not in keys.content.texts:
+            raise ValueError("it has no values for some of its tensors")
 
 
-def _check_pickle(file: IO[bytes]) -> None:
+def _check_pickle(file: IO[bytes]) -> _Pickle:
     """ValueError if an object of a pickle unfolds to too much: hashing it would hang or crash."""
+    storages: list[tuple[str, ...]] = []
     stack: list[_Weight] = []
     marks: list[int] = []
     memo: dict[Any, _Weight] = {}
@@ -163,8 +179,15 @@ def _check_pickle(file: IO[bytes]) -> None:
             stack.append(memo[argument])
         elif "PUT" in code.name:
             memo[argument] = stack[-1]
+        elif code.name in TEXTS:
+            stack.append(_Weight(1, 1, text=argument))
+        elif code.name == "STOP":
+            return _Pickle(stack[-1], storages)
         else:
+            if code.name == "BINPERSID":
+                storages.append(stack[-1].texts)
             _step(code, stack, marks)
+    raise ValueError("its pickle has no end")
 
 
 def _step(code: pickletools.OpcodeInfo, stack: list[_Weight], marks: list[int]) -> None:
@@ -181,6 +204,10 @@ def _step(code: pickletools.OpcodeInfo, stack: list[_Weight], marks: list[int]) 
     fills = code.name in FILLING
     depth = 1 + max((weight.depth for weight in taken[fills:]), default=0)
     depth = max(depth, taken[0].depth) if fills else depth
-    if parts > PARTS or depth > DEPTH:
+    texts: tuple[str, ...] = ()
+    if code.name in ROWS:
+        before = taken[0].texts if fills else ()
+        texts = before + tuple(weight.text for weight in taken[fills:] if weight.text is not None)
+    if parts > PARTS or depth > DEPTH or len(texts) > limits.TENSORS:
         raise ValueError("its pickle unfolds to too much")
-    stack.extend(_Weight(parts, depth) for _ in code.stack_after)
+    stack.extend(_Weight(parts, depth, texts=texts) for _ in code.stack_after)

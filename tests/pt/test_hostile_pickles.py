@@ -6,6 +6,7 @@ import io
 import os
 import pathlib
 import pickle
+import pickletools
 import zipfile
 from collections import OrderedDict
 
@@ -275,3 +276,31 @@ def test_truncated(tmp_path, state, is_zip, keep):
     content = stream.getvalue()
     (tmp_path / "x.pth").write_bytes(content[: int(keep * len(content))])
     refused(tmp_path / "x.pth", "without running code")
+
+
+def legacy_parts(path):
+    """The pickles of a file from before torch 1.6 but the last, which is that of the keys; these
+    keys; and the values of each."""
+    with path.open("rb") as file:
+        for _ in range(4):
+            list(pickletools.genops(file))
+        pickles = path.read_bytes()[: file.tell()]
+        keys = pickle.load(file)
+        values = []
+        for _ in keys:
+            count = file.read(8)
+            values.append(count + file.read(8 * int.from_bytes(count, "little")))
+        assert not file.read()
+    return pickles, keys, values
+
+
+def test_values_that_a_file_does_not_have(tmp_path, state):
+    path = tmp_path / "x.pth"
+    torch.save(state, path, _use_new_zipfile_serialization=False)
+    pickles, keys, values = legacy_parts(path)
+    assert path.read_bytes() == pickles + pickle.dumps(keys, 2) + b"".join(values)
+    path.write_bytes(pickles + pickle.dumps(keys[:-1], 2) + b"".join(values[:-1]))
+    refused(path, "no values for some of its tensors")
+    unsaid = pickle.dumps(keys, 2)[:-1] + pickle.dumps(keys[:-1], 2)[2:]  # another list on top
+    path.write_bytes(pickles + unsaid + b"".join(values[:-1]))
+    refused(path, "no values for some of its tensors")
