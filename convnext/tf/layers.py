@@ -2,9 +2,77 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Any
+
 import keras
+from keras import ops
 
 from convnext.config import ConvNextConfig
+
+
+def kernels(dtype: str) -> Any:
+    """`convnext.tf.kernels`, or None where its forms have no place: the layers' own then serve."""
+    if keras.backend.backend() != "tensorflow" or dtype == "float64":
+        return None
+    from convnext.tf import kernels
+
+    return kernels if kernels.in_graph() else None
+
+
+def in_training(function: Callable[[Any], Any], x: Any) -> Any:
+    """An elementwise function of x, in the form that is fastest when its gradient is to follow."""
+    fast = kernels(keras.backend.standardize_dtype(x.dtype))
+    return fast.one_pass(function)(x) if fast else function(x)
+
+
+def layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
+    """Over the last axis. Sums, since Keras' mean is of float32 on JAX whatever it is given."""
+    width = x.shape[-1]
+    centred = x - ops.sum(x, axis=-1, keepdims=True) / width
+    variance = ops.sum(ops.square(centred), axis=-1, keepdims=True) / width
+    return centred * (ops.rsqrt(variance + epsilon) * gamma) + beta
+
+
+def average(x: Any) -> Any:
+    """A map (N, H, W, C) to (N, C); summed as `layer_norm` does, and in no less than float32."""
+    dtype = keras.backend.result_type(x.dtype, "float32")
+    _, height, width, _ = ops.shape(x)
+    total = ops.sum(ops.cast(x, dtype), axis=(1, 2))
+    return ops.cast(total / ops.cast(height * width, dtype), x.dtype)
+
+
+@lru_cache
+def _layer_norm(epsilon: float) -> Callable[..., Any]:
+    return partial(layer_norm, epsilon=epsilon)  # one object for one epsilon, hence one graph
+
+
+class LayerNormalization(keras.layers.LayerNormalization):
+    """Keras' own, computed in fewer passes."""
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        dtype = keras.backend.result_type(inputs.dtype, "float32")  # statistics are never in halves
+        x, gamma, beta = (ops.cast(value, dtype) for value in (inputs, self.gamma, self.beta))
+        fast = kernels(dtype)
+        if fast and training:
+            y = fast.one_pass(_layer_norm(self.epsilon))(x, gamma, beta)
+        elif fast and fast.has_layer_norm(x):
+            y = fast.layer_norm(x, gamma, beta, self.epsilon)
+        else:
+            y = layer_norm(x, gamma, beta, self.epsilon)
+        return ops.cast(y, self.compute_dtype)
+
+
+class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
+    """Keras' own, with a faster gradient."""
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        fast = kernels(self.compute_dtype)
+        if not (fast and training):
+            return super().call(inputs)
+        kernel = ops.cast(self.kernel, inputs.dtype)
+        return fast.depthwise(inputs, kernel) + ops.cast(self.bias, inputs.dtype)
 
 
 def _normal(config: ConvNextConfig) -> keras.initializers.Initializer:
@@ -14,7 +82,7 @@ def _normal(config: ConvNextConfig) -> keras.initializers.Initializer:
 
 def norm(owner: keras.layers.Layer, width: int, epsilon: float) -> keras.layers.Layer:
     """LayerNorm over the channels of (N, H, W, C) or (N, C)."""
-    layer = keras.layers.LayerNormalization(epsilon=epsilon, dtype=owner.dtype_policy)
+    layer = LayerNormalization(epsilon=epsilon, dtype=owner.dtype_policy)
     layer.build((None, width))
     return layer
 
@@ -39,7 +107,7 @@ def depthwise(
     owner: keras.layers.Layer, config: ConvNextConfig, width: int, kernel: int
 ) -> keras.layers.Layer:
     """A kernel of its own for each channel. Conv2D(groups=width) is several times slower."""
-    layer = keras.layers.DepthwiseConv2D(
+    layer = DepthwiseConv2D(
         kernel,
         padding="same",
         data_format="channels_last",

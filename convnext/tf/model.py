@@ -23,7 +23,7 @@ from convnext.outputs import (
 )
 from convnext.params import BARE, EXPANSION, HEADED, KERNEL, NORM_EPS
 from convnext.tf.inputs import from_nhwc, to_nhwc, unpacked
-from convnext.tf.layers import conv, dense, depthwise, norm
+from convnext.tf.layers import average, conv, dense, depthwise, in_training, norm
 from convnext.tf.losses import classification_loss
 from convnext.tf.weights import PreTrainedModel
 
@@ -112,7 +112,8 @@ class TFConvNextLayer(keras.layers.Layer):
     def call(self, x: Any, training: bool = False) -> Any:
         y = self.layernorm(self.dwconv(x))
         y = ops.reshape(y, (-1, self.width))  # TensorFlow fuses Dense and GELU in 2-D only
-        y = self.pwconv2(self.act(self.pwconv1(y)))
+        y = self.pwconv1(y)
+        y = self.pwconv2(in_training(self.act, y) if training else self.act(y))
         if self.layer_scale_parameter is not None:
             y = y * self.layer_scale_parameter
         return x + self.drop_path(ops.reshape(y, ops.shape(x)), training=training)
@@ -207,7 +208,7 @@ class TFConvNextModel(PreTrainedModel):
         (pixel_values,) = unpacked(pixel_values)
         x = to_nhwc(pixel_values, self.config, self.data_format)
         maps = self.encoder(self.embeddings(x), training=training)
-        pooled = self.layernorm(ops.mean(maps[-1], axis=(1, 2)))
+        pooled = self.layernorm(average(maps[-1]))
         asked = tuple(from_nhwc(x, self.data_format) for x in maps)
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
