@@ -17,6 +17,8 @@ class DepthwiseConv2d(nn.Conv2d):
         kernel: its odd height and width.
     """
 
+    bias: Tensor
+
     def __init__(self, width: int, kernel: int) -> None:
         super().__init__(width, width, kernel, padding=kernel // 2, groups=width)
 
@@ -25,10 +27,11 @@ class DepthwiseConv2d(nn.Conv2d):
         graph = torch.compiler.is_compiling() or torch.jit.is_tracing()
         if graph or not learns or x.device.type != "cpu":
             return super().forward(x)
-        tensors = (x, self.weight, self.bias)
-        if torch.is_autocast_enabled("cpu"):  # which sees no functions of one's own
-            tensors = tuple(t.to(torch.get_autocast_dtype("cpu")) for t in tensors)
-        return Depthwise.apply(*tensors)
+        # autocast sees no functions of one's own
+        casts = torch.is_autocast_enabled("cpu")
+        dtype = torch.get_autocast_dtype("cpu") if casts else x.dtype
+        parameters = (self.weight, self.bias)
+        return Depthwise.apply(x.to(dtype), *(p.to(dtype) if casts else p for p in parameters))
 
 
 class Depthwise(torch.autograd.Function):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -52,7 +52,7 @@ def fast(model: Model, dtype: torch.dtype | str | None = None) -> Model:
             stacklevel=2,
         )
         return copy.deepcopy(model).to(wanted).eval()
-    base = model.base_model
+    base: Any = model.base_model
     replaced = {  # for deepcopy: what stands in place of what
         id(base.embeddings): FastEmbeddings(base.embeddings, wanted),
         id(base.encoder): FastEncoder(base.encoder, wanted),

@@ -7,7 +7,8 @@
 // into the linear layers, and padded and laid out all weights.
 //
 // T is what linear layers multiply: float, by the BLAS that PyTorch has, or bfloat16, by the tiles
-// (AMX) of the CPU. Everything else is float32.
+// (AMX) of the CPU. Everything else is float32. All memory is the caller's, who keeps it from call to
+// call: the page faults of fresh memory would take longer than the arithmetic.
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -68,31 +69,32 @@ inline Lanes gelu(Lanes x) {
 // ---- linear layers ----
 //
 // Rows<T> is what they multiply, (rows, width); product<T> calls epilogue(row, column, low, high)
-// for every PANEL of every row of the result.
+// for every PANEL of every row of the result. `result` is memory for float products.
 
 template <class T>
 struct Rows;
 
-template <class T>
-Rows<T> rows_of(int64_t count, int64_t width) {
-  return Rows<T>(at::empty({whole(count, PANEL), width}, at::CppTypeToScalarType<T>::value));
-}
-
 template <>
 struct Rows<float> {
-  at::Tensor tensor;
+  at::Tensor memory;
   float* data;
   int64_t width;
-  explicit Rows(const at::Tensor& t) : tensor(t), data(t.data_ptr<float>()), width(t.size(1)) {}
-  Rows from(int64_t row) const { return Rows(tensor.slice(0, row)); }
+  Rows(const at::Tensor& flat, int64_t rows, int64_t width_)
+      : memory(flat.slice(0, 0, rows * width_).view({rows, width_})),
+        data(memory.data_ptr<float>()), width(width_) {}
+  Rows from(int64_t row) const {
+    return Rows(memory.slice(0, row).flatten(), memory.size(0) - row, width);
+  }
   void put(int64_t m, int64_t c, Lanes v) const { store(data + m * width + c, v); }
 };
 
 template <class Epilogue>
-void product(const Rows<float>& a, int64_t count, const at::Tensor& weight, const Epilogue& done) {
+void product(const Rows<float>& a, int64_t count, const at::Tensor& weight,
+             const at::Tensor& result, const Epilogue& done) {
   const int64_t width = weight.size(1);
-  at::Tensor result = at::mm(a.tensor.slice(0, 0, count), weight);
-  const float* data = result.data_ptr<float>();
+  at::Tensor sums = result.slice(0, 0, count * width).view({count, width});
+  at::mm_out(sums, a.memory.slice(0, 0, count), weight);
+  const float* data = sums.data_ptr<float>();
   at::parallel_for(0, count, 64, [&](int64_t begin, int64_t end) {
     for (int64_t m = begin; m < end; ++m)
       for (int64_t n = 0; n < width; n += PANEL)
@@ -104,12 +106,12 @@ void product(const Rows<float>& a, int64_t count, const at::Tensor& weight, cons
 // Tiles of 16 rows by 32 columns, 1 KB each, one after the other along a row of tiles.
 template <>
 struct Rows<at::BFloat16> {
-  at::Tensor tensor;
   at::BFloat16* data;
   int64_t width;
-  explicit Rows(const at::Tensor& t)
-      : tensor(t), data(t.data_ptr<at::BFloat16>()), width(t.size(1)) {}
-  Rows from(int64_t row) const { return Rows(tensor.slice(0, row)); }  // row: whole PANELs
+  Rows(at::BFloat16* data_, int64_t width_) : data(data_), width(width_) {}
+  Rows(const at::Tensor& flat, int64_t, int64_t width_)
+      : data(flat.data_ptr<at::BFloat16>()), width(width_) {}
+  Rows from(int64_t row) const { return Rows(data + row * width, width); }  // row: whole PANELs
   at::BFloat16* tile(int64_t m, int64_t c) const { return data + m / 16 * 16 * width + c / 32 * 512; }
   void put(int64_t m, int64_t c, Lanes v) const {
     auto* place = reinterpret_cast<__m256bh*>(tile(m, c) + m % 16 * 32 + c % 32);
@@ -156,7 +158,7 @@ inline void multiply_tiles(const Rows<at::BFloat16>& a, int64_t m, const at::BFl
 
 template <class Epilogue>
 void product(const Rows<at::BFloat16>& a, int64_t count, const at::Tensor& weight,
-             const Epilogue& done) {
+             const at::Tensor&, const Epilogue& done) {
   const int64_t panels = weight.size(0), chunks = (count + CHUNK - 1) / CHUNK;
   const at::BFloat16* packed = weight.data_ptr<at::BFloat16>();
   at::parallel_for(0, chunks * panels, 1, [&](int64_t begin, int64_t end) {
@@ -212,13 +214,11 @@ struct Map {
   }
 };
 
-Map new_map(int64_t n, int64_t h, int64_t w, int64_t c) {
-  at::Tensor t = at::empty({n, h + 2 * BORDER, w + 2 * BORDER, whole(c, PANEL)}, at::kFloat);
-  t.slice(1, 0, BORDER).zero_();
-  t.slice(1, h + BORDER).zero_();
-  t.slice(2, 0, BORDER).zero_();
-  t.slice(2, w + BORDER).zero_();
-  return Map(t, c);
+void zero_border(const Map& map) {
+  map.tensor.slice(1, 0, BORDER).zero_();
+  map.tensor.slice(1, map.h + BORDER).zero_();
+  map.tensor.slice(2, 0, BORDER).zero_();
+  map.tensor.slice(2, map.w + BORDER).zero_();
 }
 
 // (x - mean) / sqrt(variance + eps) of one pixel; put(channel, lanes)
@@ -277,104 +277,125 @@ void depthwise_and_norm(const Map& map, const at::Tensor& weight, const at::Tens
   });
 }
 
-// ---- the operators, for one T ----
+// ---- the operators ----
 
-// patches, as rows, through a linear layer into a new map
+struct Memory {  // of the caller, flat
+  at::Tensor rows, hidden, result;  // of T, of T, float32
+};
+
+Memory memory_of(at::TensorList tensors) { return {tensors[0], tensors[1], tensors[2]}; }
+
+// patches, as rows, through a linear layer into a map
 template <class T>
-Map linear_map(const Rows<T>& patches, const at::Tensor& weight, const at::Tensor& bias, int64_t n,
-               int64_t h, int64_t w, int64_t channels) {
-  const Map map = new_map(n, h, w, channels);
+void linear_map(const Rows<T>& patches, const at::Tensor& weight, const at::Tensor& bias,
+                const at::Tensor& result, const Map& map) {
+  zero_border(map);
   const std::vector<float*> out = map.all_pixels();
   const float* b = bias.data_ptr<float>();
-  product(patches, map.pixels(), weight, [&](int64_t m, int64_t n, Lanes low, Lanes high) {
-    store(out[m] + n, low + load(b + n));
-    store(out[m] + n + LANES, high + load(b + n + LANES));
-  });
-  return map;
+  for (int64_t first = 0; first < map.pixels(); first += ROWS) {
+    const int64_t count = std::min(ROWS, map.pixels() - first);
+    product(patches.from(first), count, weight, result,
+            [&](int64_t m, int64_t n, Lanes low, Lanes high) {
+              store(out[first + m] + n, low + load(b + n));
+              store(out[first + m] + n + LANES, high + load(b + n + LANES));
+            });
+  }
 }
 
 template <class T>
-Map run_stem(const at::Tensor& pictures, int64_t patch, const at::Tensor& weight,
-             const at::Tensor& bias, int64_t channels) {
-  const int64_t n = pictures.size(0), colours = pictures.size(1), height = pictures.size(2),
-                width = pictures.size(3), h = height / patch, w = width / patch;
+void stem(const Map& map, const Memory& memory, const at::Tensor& pictures, int64_t patch,
+          const at::Tensor& weight, const at::Tensor& bias) {
+  const int64_t colours = pictures.size(1), height = pictures.size(2), width = pictures.size(3);
   const float* in = pictures.data_ptr<float>();
-  const Rows<T> patches = rows_of<T>(n * h * w, whole(colours * patch * patch, PANEL));
-  at::parallel_for(0, n * h * w, 64, [&](int64_t begin, int64_t end) {
+  const Rows<T> patches(memory.rows, map.pixels(), whole(colours * patch * patch, PANEL));
+  at::parallel_for(0, map.n * map.h, 1, [&](int64_t begin, int64_t end) {
     std::vector<float> values(patches.width, 0.0f);
-    for (int64_t m = begin; m < end; ++m) {
-      float* value = values.data();
-      for (int64_t i = 0; i < colours; ++i)
-        for (int64_t y = 0; y < patch; ++y, value += patch)
-          std::copy_n(in + ((m / (h * w) * colours + i) * height + m / w % h * patch + y) * width +
-                          m % w * patch, patch, value);
-      for (int64_t c = 0; c < patches.width; c += LANES) patches.put(m, c, load(&values[c]));
-    }
+    for (int64_t row = begin; row < end; ++row)
+      for (int64_t x = 0; x < map.w; ++x) {
+        float* value = values.data();
+        for (int64_t i = 0; i < colours; ++i) {
+          const float* plane = in + (row / map.h * colours + i) * height * width;
+          for (int64_t y = 0; y < patch; ++y, value += patch)
+            std::copy_n(plane + (row % map.h * patch + y) * width + x * patch, patch, value);
+        }
+        for (int64_t c = 0; c < patches.width; c += LANES)
+          patches.put(row * map.w + x, c, load(&values[c]));
+      }
   });
-  return linear_map(patches, weight, bias, n, h, w, channels);
+  linear_map(patches, weight, bias, memory.result, map);
 }
 
+// `from` and `to` may share memory
 template <class T>
-Map run_downsampling(const Map& map, const at::Tensor& weight, const at::Tensor& bias, float eps,
-                     int64_t channels) {
-  const int64_t h = map.h / 2, w = map.w / 2;
-  const std::vector<float> mask = map.mask();
-  const Rows<T> patches = rows_of<T>(map.n * h * w, 4 * map.width);
-  at::parallel_for(0, map.n * h, 1, [&](int64_t begin, int64_t end) {
+void downsampling(const Map& from, const Map& to, const Memory& memory, const at::Tensor& weight,
+                  const at::Tensor& bias, float eps) {
+  const std::vector<float> mask = from.mask();
+  const Rows<T> patches(memory.rows, to.pixels(), 4 * from.width);
+  at::parallel_for(0, to.n * to.h, 1, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row)
-      for (int64_t x = 0; x < 2 * w; ++x)
-        for (int64_t y = 0; y < 2; ++y)
-          normalise(map, map.pixel(row / h * map.h + row % h * 2 + y, x), eps, mask.data(),
-                    [&](int64_t c, Lanes v) {
-                      patches.put(row * w + x / 2, (y * 2 + x % 2) * map.width + c, v);
+      for (int64_t y = 0; y < 2; ++y)
+        for (int64_t x = 0; x < 2 * to.w; ++x)
+          normalise(from, from.pixel(row / to.h * from.h + row % to.h * 2 + y, x), eps,
+                    mask.data(), [&](int64_t c, Lanes v) {
+                      patches.put(row * to.w + x / 2, (y * 2 + x % 2) * from.width + c, v);
                     });
   });
-  return linear_map(patches, weight, bias, map.n, h, w, channels);
+  linear_map(patches, weight, bias, memory.result, to);
 }
 
 template <class T>
-void run_blocks(const Map& map, float eps, at::TensorList weights, int64_t hidden_width) {
-  const int64_t pixels = map.pixels(), step = std::min(ROWS, whole(pixels, PANEL));
+void blocks(const Map& map, const Memory& memory, float eps, at::TensorList weights,
+            int64_t hidden_width) {
+  const int64_t pixels = map.pixels();
   const std::vector<float*> out = map.all_pixels();
-  const Rows<T> y = rows_of<T>(pixels, map.width), hidden = rows_of<T>(step, hidden_width);
+  const Rows<T> y(memory.rows, pixels, map.width);
+  const Rows<T> hidden(memory.hidden, std::min(ROWS, pixels), hidden_width);
   for (size_t i = 0; i < weights.size(); i += 6) {
     depthwise_and_norm(map, weights[i], weights[i + 1], eps, y);
-    const float *bias1 = weights[i + 3].data_ptr<float>(), *bias2 = weights[i + 5].data_ptr<float>();
-    for (int64_t first = 0; first < pixels; first += step) {
-      const int64_t count = std::min(step, pixels - first);
-      product(y.from(first), count, weights[i + 2], [&](int64_t m, int64_t n, Lanes low, Lanes high) {
-        hidden.put(m, n, gelu(low + load(bias1 + n)));
-        hidden.put(m, n + LANES, gelu(high + load(bias1 + n + LANES)));
-      });
-      product(hidden, count, weights[i + 4], [&](int64_t m, int64_t n, Lanes low, Lanes high) {
-        float* x = out[first + m] + n;
-        store(x, load(x) + low + load(bias2 + n));
-        store(x + LANES, load(x + LANES) + high + load(bias2 + n + LANES));
-      });
+    const float* bias1 = weights[i + 3].data_ptr<float>();
+    const float* bias2 = weights[i + 5].data_ptr<float>();
+    for (int64_t first = 0; first < pixels; first += ROWS) {
+      const int64_t count = std::min(ROWS, pixels - first);
+      product(y.from(first), count, weights[i + 2], memory.hidden,  // float: GELU in its place
+              [&](int64_t m, int64_t n, Lanes low, Lanes high) {
+                hidden.put(m, n, gelu(low + load(bias1 + n)));
+                hidden.put(m, n + LANES, gelu(high + load(bias1 + n + LANES)));
+              });
+      product(hidden, count, weights[i + 4], memory.result,
+              [&](int64_t m, int64_t n, Lanes low, Lanes high) {
+                float* x = out[first + m] + n;
+                store(x, load(x) + low + load(bias2 + n));
+                store(x + LANES, load(x + LANES) + high + load(bias2 + n + LANES));
+              });
     }
   }
 }
 
-// ---- the operators ----
-
-bool in_tiles(const at::Tensor& weight) { return weight.scalar_type() == at::kBFloat16; }
-
 #ifdef HAS_TILES
-#define DISPATCH(weight, call_float, call_tiles) (in_tiles(weight) ? call_tiles : call_float)
+#define FOR_TYPE_OF(weight, function, ...)                                                  \
+  (weight.scalar_type() == at::kBFloat16 ? function<at::BFloat16>(__VA_ARGS__)              \
+                                         : function<float>(__VA_ARGS__))
 #else
-#define DISPATCH(weight, call_float, call_tiles) (call_float)
+#define FOR_TYPE_OF(weight, function, ...) function<float>(__VA_ARGS__)
 #endif
 
-at::Tensor stem(const at::Tensor& pictures, int64_t patch, const at::Tensor& weight,
-                const at::Tensor& bias, int64_t channels) {
-  return DISPATCH(weight, run_stem<float>(pictures, patch, weight, bias, channels),
-                  run_stem<at::BFloat16>(pictures, patch, weight, bias, channels)).tensor;
+void stem_(at::Tensor map, int64_t channels, at::TensorList memory, const at::Tensor& pictures,
+           int64_t patch, const at::Tensor& weight, const at::Tensor& bias) {
+  FOR_TYPE_OF(weight, stem, Map(map, channels), memory_of(memory), pictures, patch,
+              weight, bias);
 }
 
-at::Tensor downsampling(const at::Tensor& map, int64_t from, const at::Tensor& weight,
-                        const at::Tensor& bias, double eps, int64_t to) {
-  return DISPATCH(weight, run_downsampling<float>(Map(map, from), weight, bias, eps, to),
-                  run_downsampling<at::BFloat16>(Map(map, from), weight, bias, eps, to)).tensor;
+void downsampling_(at::Tensor map, int64_t channels, at::TensorList memory, const at::Tensor& from,
+                   int64_t from_channels, const at::Tensor& weight, const at::Tensor& bias,
+                   double eps) {
+  FOR_TYPE_OF(weight, downsampling, Map(from, from_channels), Map(map, channels),
+              memory_of(memory), weight, bias, eps);
+}
+
+void blocks_(at::Tensor map, int64_t channels, at::TensorList memory, at::TensorList weights,
+             int64_t hidden_width, double eps) {
+  FOR_TYPE_OF(weights[2], blocks, Map(map, channels), memory_of(memory), eps,
+              weights, hidden_width);
 }
 
 void norm_(at::Tensor tensor, int64_t channels, const at::Tensor& weight, const at::Tensor& bias,
@@ -393,27 +414,22 @@ void norm_(at::Tensor tensor, int64_t channels, const at::Tensor& weight, const 
   });
 }
 
-void blocks_(at::Tensor map, int64_t channels, double eps, at::TensorList weights,
-             int64_t hidden_width) {
-  DISPATCH(weights[2], run_blocks<float>(Map(map, channels), eps, weights, hidden_width),
-           run_blocks<at::BFloat16>(Map(map, channels), eps, weights, hidden_width));
-}
-
 }  // namespace
 
 TORCH_LIBRARY(convnext, m) {
   m.def("allow_tiles() -> bool", &allow_tiles);
-  m.def("stem(Tensor pictures, int patch, Tensor weight, Tensor bias, int channels) -> Tensor");
-  m.def("downsampling(Tensor map, int from_, Tensor weight, Tensor bias, float eps, int to)"
-        " -> Tensor");
+  m.def("stem_(Tensor(a!) map, int channels, Tensor(b!)[] memory, Tensor pictures, int patch,"
+        " Tensor weight, Tensor bias) -> ()");
+  m.def("downsampling_(Tensor(a!) map, int channels, Tensor(b!)[] memory, Tensor from_map,"
+        " int from_channels, Tensor weight, Tensor bias, float eps) -> ()");
   m.def("norm_(Tensor(a!) map, int channels, Tensor weight, Tensor bias, float eps) -> ()");
-  m.def("blocks_(Tensor(a!) map, int channels, float eps, Tensor[] weights, int hidden_width)"
-        " -> ()");
+  m.def("blocks_(Tensor(a!) map, int channels, Tensor(b!)[] memory, Tensor[] weights,"
+        " int hidden_width, float eps) -> ()");
 }
 
 TORCH_LIBRARY_IMPL(convnext, CPU, m) {
-  m.impl("stem", &stem);
-  m.impl("downsampling", &downsampling);
+  m.impl("stem_", &stem_);
+  m.impl("downsampling_", &downsampling_);
   m.impl("norm_", &norm_);
   m.impl("blocks_", &blocks_);
 }

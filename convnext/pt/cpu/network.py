@@ -2,17 +2,51 @@
 
 from __future__ import annotations
 
+import math
+import threading
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from convnext.params import EXPANSION, KERNEL, NORM_EPS
-from convnext.pt.model import ConvNextEmbeddings, ConvNextEncoder, ConvNextLayer
 
 PANEL = 32  # channels are padded to whole ones
+ROWS = 2048  # whose hidden values are computed at a time
 BORDER = KERNEL // 2
+
+
+class Memory(threading.local):
+    """What a thread's networks work in, kept until it ends: fresh memory takes long to be had."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str, torch.dtype], Tensor] = {}
+
+    def flat(self, name: str, size: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        if (name, dtype) not in self.kept or self.kept[name, dtype].numel() < size:
+            self.kept[name, dtype] = torch.empty(size, dtype=dtype)
+        return self.kept[name, dtype]
+
+    def map(self, count: int, height: int, width: int, channels: int) -> Tensor:
+        """For a bordered map of the inner size given; there is one at a time."""
+        shape = (count, height + 2 * BORDER, width + 2 * BORDER, whole(channels))
+        return self.flat("map", math.prod(shape))[: math.prod(shape)].view(shape)
+
+    def work(self, x: Tensor, patch_values: int, dtype: torch.dtype) -> list[Tensor]:
+        """For the rows, the hidden values and the products of a map, as kernels.cpp takes them."""
+        count, height, width, channels = x.shape
+        pixels = count * (height - 2 * BORDER) * (width - 2 * BORDER)
+        rows, block = whole(pixels), whole(min(pixels, ROWS))
+        return [
+            self.flat("rows", rows * max(channels, patch_values), dtype),
+            self.flat("hidden", block * EXPANSION * channels, dtype),
+            self.flat("result", block * channels),
+        ]
+
+
+MEMORY = Memory()
 
 
 class FastModule(nn.Module):
@@ -36,20 +70,22 @@ class FastModule(nn.Module):
 class FastEmbeddings(FastModule):
     """The stem: pictures (N, I, H, W) -> bordered map (N, H/P + 6, W/P + 6, C padded)."""
 
-    def __init__(self, stem: ConvNextEmbeddings, dtype: torch.dtype) -> None:
+    def __init__(self, stem: Any, dtype: torch.dtype) -> None:
         super().__init__()
         conv, norm = stem.patch_embeddings, stem.layernorm
         self.patch, self.width = conv.kernel_size[0], conv.out_channels
         self.weight = lay_out(conv.weight.flatten(1), dtype)
-        self.bias, self.norm_weight, self.norm_bias = map(
-            padded, (conv.bias, norm.weight, norm.bias)
-        )
+        self.bias = padded(conv.bias)
+        self.norm_weight, self.norm_bias = padded(norm.weight), padded(norm.bias)
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         if torch.is_grad_enabled() and pixel_values.requires_grad:
             raise RuntimeError("a fast network has no gradients; use the one it was made from")
         pictures = pixel_values.detach().float().contiguous()
-        x = torch.ops.convnext.stem(pictures, self.patch, self.weight, self.bias, self.width)
+        count, colours, height, width = pictures.shape
+        x = MEMORY.map(count, height // self.patch, width // self.patch, self.width)
+        work = MEMORY.work(x, whole(colours * self.patch**2), self.weight.dtype)
+        torch.ops.convnext.stem_(x, self.width, work, pictures, self.patch, self.weight, self.bias)
         torch.ops.convnext.norm_(x, self.width, self.norm_weight, self.norm_bias, NORM_EPS)
         return x
 
@@ -57,40 +93,54 @@ class FastEmbeddings(FastModule):
 class FastEncoder(FastModule):
     """All stages: bordered map -> maps (N, H, W, C), as ConvNextEncoder returns them."""
 
-    def __init__(self, encoder: ConvNextEncoder, dtype: torch.dtype) -> None:
+    def __init__(self, encoder: Any, dtype: torch.dtype) -> None:
         super().__init__()
-        self.widths = [stage.layers[0].dwconv.out_channels for stage in encoder.stages]
+        self.dtype = dtype
+        stages = encoder.stages
+        self.widths = [stage.layers[0].dwconv.out_channels for stage in stages]
         self.downsampling = [
-            fold_downsampling(*stage.downsampling_layer, dtype) if stage.downsampling_layer else []
-            for stage in encoder.stages
+            fold_downsampling(stage.downsampling_layer, dtype) if stage.downsampling_layer else []
+            for stage in stages
         ]
         self.blocks = [
             [tensor for layer in stage.layers for tensor in fold_block(layer, dtype)]
-            for stage in encoder.stages
+            for stage in stages
         ]
 
     def forward(self, x: Tensor, output_hidden_states: bool = False) -> tuple[Tensor, ...]:
         before = self.widths[0]
-        # blocks work in place
-        maps = [inner(x, before).clone()] if output_hidden_states else []
+        maps = [inner(x, before)] if output_hidden_states else []
         for width, downsampling, blocks in zip(
             self.widths, self.downsampling, self.blocks, strict=True
         ):
             if downsampling:
-                x = torch.ops.convnext.downsampling(x, before, *downsampling, NORM_EPS, width)
-            hidden = -(-EXPANSION * width // PANEL) * PANEL
-            torch.ops.convnext.blocks_(x, width, NORM_EPS, blocks, hidden)
-            maps = [*(maps if output_hidden_states else []), inner(x, width)]
+                x = self.downsample(x, before, width, downsampling)
+            work, hidden = MEMORY.work(x, 0, self.dtype), whole(EXPANSION * width)
+            torch.ops.convnext.blocks_(x, width, work, blocks, hidden, NORM_EPS)
+            if output_hidden_states:
+                maps.append(inner(x, width))
             before = width
-        return tuple(maps)
+        return tuple(maps) or (inner(x, before),)
+
+    def downsample(self, x: Tensor, before: int, width: int, weights: list[Tensor]) -> Tensor:
+        height, breadth = (side - 2 * BORDER for side in x.shape[1:3])
+        new = MEMORY.map(len(x), height // 2, breadth // 2, width)
+        work = MEMORY.work(new, 4 * x.shape[-1], self.dtype)
+        torch.ops.convnext.downsampling_(new, width, work, x, before, *weights, NORM_EPS)
+        return new
 
 
 def inner(x: Tensor, width: int) -> Tensor:
-    """The map without its border and padding, a view."""
-    return x[:, BORDER:-BORDER, BORDER:-BORDER, :width]
+    """A copy of the map without its border and padding."""
+    return x[:, BORDER:-BORDER, BORDER:-BORDER, :width].clone(memory_format=torch.contiguous_format)
 
 
-def fold_block(layer: ConvNextLayer, dtype: torch.dtype) -> list[Tensor]:
+def whole(size: int) -> int:
+    """Rounded up to whole panels."""
+    return -(-size // PANEL) * PANEL
+
+
+def fold_block(layer: Any, dtype: torch.dtype) -> list[Tensor]:
     """Kernel, bias; first layer, with the norm's weight and bias; second, with the layer scale."""
     norm, scale = layer.layernorm, layer.layer_scale_parameter
     first, second = layer.pwconv1, layer.pwconv2
@@ -107,8 +157,9 @@ def fold_block(layer: ConvNextLayer, dtype: torch.dtype) -> list[Tensor]:
     ]
 
 
-def fold_downsampling(norm: nn.LayerNorm, conv: nn.Conv2d, dtype: torch.dtype) -> list[Tensor]:
+def fold_downsampling(layers: Any, dtype: torch.dtype) -> list[Tensor]:
     """The norm's weight and bias in the convolution's, whose columns are (y, x, channel)."""
+    norm, conv = layers
     weight = conv.weight.double()
     bias = conv.bias + torch.einsum("oiyx,i->o", weight, norm.bias.double())
     weight = (weight * norm.weight.double()[:, None, None]).permute(0, 2, 3, 1)
@@ -117,7 +168,7 @@ def fold_downsampling(norm: nn.LayerNorm, conv: nn.Conv2d, dtype: torch.dtype) -
 
 def padded(values: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """The last axis padded with zeros to whole panels."""
-    missing = -values.shape[-1] % PANEL
+    missing = whole(values.shape[-1]) - values.shape[-1]
     return F.pad(values.detach(), (0, missing)).to(dtype).contiguous()
 
 
