@@ -4,6 +4,7 @@ import copy
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -104,6 +105,28 @@ def test_the_model_stays_as_it_is_and_is_not_followed():
     assert tiny.same_state(model, before)
     model.convnext.encoder.stages[0].layers[0].dwconv.weight.data.zero_()
     assert torch.equal(quick(pictures).logits, expected)
+
+
+def test_inference_mode_and_outside_it():
+    model = tiny.classifier()
+    quick = fast(model)
+    small, large = pixels(model), pixels(model, 3, (5, 6))
+    expected = [model(pictures).logits for pictures in (small, large)]
+    for mode in (torch.inference_mode, torch.no_grad, torch.enable_grad, torch.inference_mode):
+        with mode():
+            for pictures, logits in zip((small, large), expected, strict=True):
+                assert torch.allclose(quick(pictures).logits, logits, atol=1e-4)
+
+
+def test_threads_work_in_memory_of_their_own():
+    model = tiny.classifier()
+    quick = fast(model)
+    batches = [pixels(model, count, (6, 7)) for count in range(1, 9)]
+    expected = [quick(batch).logits for batch in batches]
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(5):
+            found = list(pool.map(lambda batch: quick(batch).logits, batches))
+            assert all(map(torch.equal, found, expected))
 
 
 def test_it_neither_trains_nor_moves():

@@ -26,7 +26,8 @@ class Memory(threading.local):
 
     def flat(self, name: str, size: int, dtype: torch.dtype = torch.float32) -> Tensor:
         if (name, dtype) not in self.kept or self.kept[name, dtype].numel() < size:
-            self.kept[name, dtype] = torch.empty(size, dtype=dtype)
+            with torch.inference_mode(False):  # whose tensors could not be used outside it
+                self.kept[name, dtype] = torch.empty(size, dtype=dtype)
         return self.kept[name, dtype]
 
     def map(self, count: int, height: int, width: int, channels: int) -> Tensor:
