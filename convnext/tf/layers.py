@@ -10,11 +10,13 @@ import keras
 from keras import ops
 
 from convnext.config import ConvNextConfig
+from convnext.tf.inputs import at_least_float32
 
 
-def kernels(dtype: str) -> Any:
+def kernels(dtype: Any) -> Any:
     """`convnext.tf.kernels`, or None where its forms have no place: the layers' own then serve."""
-    if keras.backend.backend() != "tensorflow" or dtype == "float64":
+    is_double = keras.backend.standardize_dtype(dtype) == "float64"
+    if keras.backend.backend() != "tensorflow" or is_double:
         return None
     from convnext.tf import kernels
 
@@ -23,7 +25,7 @@ def kernels(dtype: str) -> Any:
 
 def in_training(function: Callable[[Any], Any], x: Any) -> Any:
     """An elementwise function of x, in the form that is fastest when its gradient is to follow."""
-    fast = kernels(keras.backend.standardize_dtype(x.dtype))
+    fast = kernels(x.dtype)
     return fast.one_pass(function)(x) if fast else function(x)
 
 
@@ -37,10 +39,9 @@ def layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
 
 def average(x: Any) -> Any:
     """A map (N, H, W, C) to (N, C); summed as `layer_norm` does, and in no less than float32."""
-    dtype = keras.backend.result_type(x.dtype, "float32")
     _, height, width, _ = ops.shape(x)
-    total = ops.sum(ops.cast(x, dtype), axis=(1, 2))
-    return ops.cast(total / ops.cast(height * width, dtype), x.dtype)
+    total = ops.sum(at_least_float32(x), axis=(1, 2))
+    return ops.cast(total / ops.cast(height * width, total.dtype), x.dtype)
 
 
 @lru_cache
@@ -52,9 +53,9 @@ class LayerNormalization(keras.layers.LayerNormalization):
     """Keras' own, computed in fewer passes."""
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        dtype = keras.backend.result_type(inputs.dtype, "float32")  # statistics are never in halves
-        x, gamma, beta = (ops.cast(value, dtype) for value in (inputs, self.gamma, self.beta))
-        fast = kernels(dtype)
+        x = at_least_float32(inputs)
+        gamma, beta = (ops.cast(value, x.dtype) for value in (self.gamma, self.beta))
+        fast = kernels(x.dtype)
         if fast and training:
             y = fast.one_pass(_layer_norm(self.epsilon))(x, gamma, beta)
         elif fast and fast.has_layer_norm(x):

@@ -8,7 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
-HALVES = ("float16", "bfloat16")
+from convnext.tf.inputs import at_least_float32
+
 IGNORED = -100  # a label of this value leaves its picture out of the loss
 
 
@@ -18,8 +19,7 @@ def classification_loss(logits: Any, labels: Any, problem_type: str | None) -> A
     None means regression for one label, else classes for integers and multi-label for floats.
     """
     labels = ops.convert_to_tensor(labels)
-    if keras.backend.standardize_dtype(logits.dtype) in HALVES:
-        logits = ops.cast(logits, "float32")  # as Keras' own losses; loss scaling needs the range
+    logits = at_least_float32(logits)  # as Keras' own losses; loss scaling needs the range
     kind = problem_type or _kind(logits, labels)
     if kind == "regression":
         targets = ops.cast(_targets(logits, labels), logits.dtype)

@@ -15,9 +15,10 @@ from convnext.pt import ConvNextForImageClassification
 from convnext.tf import TFConvNextForImageClassification
 from tests import loud
 
-# in float32 only: on JAX, Keras' own mean is of that precision whatever it is given
-MAPS = {"float32": 5e-6}
-GRADIENTS = {"float32": 2e-5}
+jax.config.update("jax_enable_x64", True)
+
+MAPS = {"float32": 5e-6, "float64": 1e-13}
+GRADIENTS = {"float32": 2e-5, "float64": 1e-12}
 
 
 @pytest.fixture(params=loud.CONFIGS)
