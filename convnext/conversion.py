@@ -86,7 +86,7 @@ def convert(
     if dtype is not None:
         tensors = {name: tensor.astype(dtype) for name, tensor in tensors.items()}
     if progress is not None:
-        tensors = _counted(tensors, progress)
+        tensors = counted(tensors, progress)
     with atomic.new_path(target, overwrite=overwrite) as path:
         if is_file:
             store.write_file(path, config, tensors, dialect)
@@ -129,12 +129,12 @@ def _features(place: Source, notes: list[str]) -> ConvNextFeatureExtractor:
     return ConvNextFeatureExtractor()
 
 
-def _counted(tensors: dict[str, Tensor], progress: Callable[[int, int], None]) -> dict[str, Tensor]:
+def counted(tensors: dict[str, Tensor], progress: Callable[[int, int], None]) -> dict[str, Tensor]:
     """The same tensors, telling `progress` when they have been read."""
     total = sum(tensor.nbytes for tensor in tensors.values())
     done = 0
 
-    def counted(tensor: Tensor) -> Tensor:
+    def telling(tensor: Tensor) -> Tensor:
         def read() -> np.ndarray:
             nonlocal done
             array = tensor.read()
@@ -144,4 +144,4 @@ def _counted(tensors: dict[str, Tensor], progress: Callable[[int, int], None]) -
 
         return replace(tensor, read=read)
 
-    return {name: counted(tensor) for name, tensor in tensors.items()}
+    return {name: telling(tensor) for name, tensor in tensors.items()}

@@ -10,6 +10,7 @@ import numpy as np
 
 from convnext import store
 from convnext.cli import FAILED, settings, show
+from convnext.conversion import counted
 from convnext.hub import Source
 from convnext.porter import HEAD, size_of
 from convnext.store import Checkpoint
@@ -17,9 +18,10 @@ from convnext.store import Checkpoint
 
 def run(arguments: argparse.Namespace) -> int:
     told = settings.given(arguments)
-    checkpoint = store.load(Source(arguments.path), depths=told.get("depths"))
+    checkpoint = store.load(Source(arguments.path), mapped=True, depths=told.get("depths"))
     checkpoint = checkpoint._replace(config=checkpoint.config.replace(**told))
-    facts = _facts(checkpoint)
+    with show.bytes_bar("reading") as progress:
+        facts = _facts(checkpoint._replace(tensors=counted(checkpoint.tensors, progress)))
     if arguments.json:
         show.as_json(facts)
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from typing import Any
 
 from convnext.config import ConvNextConfig
 from convnext.porter import PortError
-from convnext.store import hdf5_file
+from convnext.store import blocks, hdf5_file
 from convnext.tensors import Tensor
 
 WEIGHTS = "model.weights.h5"
@@ -48,7 +49,9 @@ def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
         with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
             archive.writestr("metadata.json", json.dumps(about))
             archive.writestr("config.json", metadata["config"])
-            archive.write(weights, WEIGHTS)
+            member = zipfile.ZipInfo.from_file(weights, WEIGHTS)
+            with weights.open("rb") as file, archive.open(member, "w") as copy:
+                shutil.copyfileobj(file, copy, blocks.PIECE)
 
 
 def describe(config: ConvNextConfig, *, head: bool) -> Mapping[str, str]:
