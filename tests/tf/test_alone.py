@@ -61,7 +61,7 @@ def test_a_pickled_checkpoint_asks_for_torch_by_name(tmp_path):
     (tmp_path / "pytorch_model.bin").write_bytes(b"PK\x03\x04" + bytes(40))
     done = run(WORK, tmp_path, tmp_path / "two")
     assert done.returncode == 1
-    assert "read and written by torch, which is not installed" in done.stderr
+    assert "are read by torch, which is not installed" in done.stderr
     assert "pip install 'convnext[pt]'" in done.stderr
     assert not (tmp_path / "two").exists()
 
