@@ -1,4 +1,4 @@
-"""What TensorFlow does faster when it is asked in another form: the same functions, in graphs."""
+"""What TensorFlow does faster when it is asked in another form: most of it only in graphs."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
+from convnext.store import blocks
+
 ONES = (1, 1, 1, 1)  # strides
+ALIGNMENT = 64  # bytes, that TensorFlow's kernels count on
 
 
 def in_graph() -> bool:
@@ -103,3 +107,17 @@ def _kernel_gradient(x: tf.Tensor, kernel: tf.Tensor, outer: tf.Tensor) -> tf.Te
     maps = tf.reshape(tf.transpose(outer, (1, 2, 0, 3)), (height, width, count * channels, 1))
     each = tf.nn.depthwise_conv2d(picture, maps, ONES, "VALID")
     return tf.reduce_sum(tf.reshape(each, (side, side, count, channels)), 2)[..., None]
+
+
+def untouched(shape: tuple[int, ...], dtype: str) -> tf.Tensor:
+    """Memory that is set aside only: Keras' `empty` fills it with zeros."""
+    return tf.raw_ops.Empty(shape=shape, dtype=tf.as_dtype(dtype))
+
+
+def copied(array: np.ndarray) -> tf.Tensor:
+    """The array's values, copied once. TensorFlow's own conversion copies up to three times."""
+    memory = np.empty(array.nbytes + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    whole = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    blocks.fill(whole, array)
+    return tf.experimental.dlpack.from_dlpack(whole.__dlpack__())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache, partial
 from typing import Any
 
@@ -76,9 +78,32 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
         return fast.depthwise(inputs, kernel) + ops.cast(self.bias, inputs.dtype)
 
 
-def _normal(config: ConvNextConfig) -> keras.initializers.Initializer:
-    # a new one for each layer: one initialiser gives the same numbers every time
-    return keras.initializers.RandomNormal(stddev=config.initializer_range)
+_unset: ContextVar[bool] = ContextVar("_unset", default=False)
+
+
+@contextmanager
+def kernels_unset() -> Iterator[None]:
+    """Within it the kernels of new layers hold no values, since those of a file will follow."""
+    token = _unset.set(True)
+    try:
+        yield
+    finally:
+        _unset.reset(token)
+
+
+def kernel_values(config: ConvNextConfig) -> Callable[..., Any]:
+    """An initialiser; a new one for each layer, since one gives the same numbers every time."""
+    return (
+        _empty if _unset.get() else keras.initializers.RandomNormal(stddev=config.initializer_range)
+    )
+
+
+def _empty(shape: tuple[int, ...], dtype: Any = None) -> Any:
+    if keras.backend.backend() != "tensorflow":
+        return ops.empty(shape, dtype)
+    from convnext.tf.kernels import untouched
+
+    return untouched(shape, keras.backend.standardize_dtype(dtype))
 
 
 def norm(owner: keras.layers.Layer, width: int, epsilon: float) -> keras.layers.Layer:
@@ -97,7 +122,7 @@ def conv(
         kernel,
         strides=kernel,
         data_format="channels_last",
-        kernel_initializer=_normal(config),
+        kernel_initializer=kernel_values(config),
         dtype=owner.dtype_policy,
     )
     layer.build((None, None, None, inputs))
@@ -112,7 +137,7 @@ def depthwise(
         kernel,
         padding="same",
         data_format="channels_last",
-        depthwise_initializer=_normal(config),
+        depthwise_initializer=kernel_values(config),
         dtype=owner.dtype_policy,
     )
     layer.build((None, None, None, width))
@@ -123,7 +148,7 @@ def dense(
     owner: keras.layers.Layer, config: ConvNextConfig, inputs: int, outputs: int
 ) -> keras.layers.Layer:
     layer = keras.layers.Dense(
-        outputs, kernel_initializer=_normal(config), dtype=owner.dtype_policy
+        outputs, kernel_initializer=kernel_values(config), dtype=owner.dtype_policy
     )
     layer.build((None, inputs))
     return layer

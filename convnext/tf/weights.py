@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, ClassVar
 
 import keras
@@ -23,7 +25,11 @@ from convnext.outputs import (
 from convnext.params import Parts
 from convnext.porter import Spelled, spell
 from convnext.store import loading
+from convnext.store.blocks import contiguous
 from convnext.tensors import Tensor
+from convnext.tf.layers import kernel_values, kernels_unset
+
+READERS = 2  # threads; more wait for each other and for the one that makes the layers
 
 
 class PreTrainedModel(keras.Model):
@@ -85,12 +91,16 @@ class PreTrainedModel(keras.Model):
             cls.parts,
             ignore_mismatched_sizes=ignore_mismatched_sizes,
         )
-        model = cls(config, data_format=data_format, dtype=dtype)
+        axes = {row.canonical: row.axes for row in _spelled(config, cls.parts).values()}
+        laid_out = [checkpoint.tensors[name].laid_out(axes[name]) for name in plan.loaded]
+        value = partial(_value, dtype=keras.dtype_policies.get(dtype).variable_dtype)
+        with ThreadPoolExecutor(READERS) as readers:
+            values = readers.map(value, laid_out)  # while the layers are being made
+            with kernels_unset():
+                model = cls(config, data_format=data_format, dtype=dtype)
+            model._assign(zip(plan.loaded, values, strict=True))
+        model._initialise(plan.fresh)
         model._source = place
-        variables = model._variables()
-        for name in plan.loaded:
-            variable, row = variables[name]
-            variable.assign(_value(checkpoint.tensors[name].laid_out(row.axes), variable))
         info = {
             "missing_keys": plan.missing,
             "unexpected_keys": plan.unexpected,
@@ -206,12 +216,23 @@ class PreTrainedModel(keras.Model):
         labelled = _labels(x, None) is not None
         return (ConvNextClassifierLossOutput if labelled else ConvNextClassifierOutput)(*y_pred)
 
+    def _assign(self, values: Iterable[tuple[str, Any]]) -> None:
+        variables = self._variables()
+        for name, value in values:
+            variables[name][0].assign(value)
+
+    def _initialise(self, names: Iterable[str]) -> None:
+        """Fresh values for what was made without: the kernels among these."""
+        variables = self._variables()
+        for variable in (variables[name][0] for name in names):
+            if len(variable.shape) > 1:
+                variable.assign(kernel_values(self.config)(variable.shape, variable.dtype))
+
     def _variables(self) -> dict[str, tuple[Any, Spelled]]:
         """Canonical name -> the variable at that path, and its layout."""
         base = getattr(self, self.base_model_prefix) if self.parts.head else self
-        rows = spell(VARIABLES, self.config, self.parts, word="")
         found = {}
-        for path, row in rows.items():
+        for path, row in _spelled(self.config, self.parts).items():
             owner = self if path.startswith(VARIABLES.rows["head"] + ".") else base
             found[row.canonical] = (_walk(owner, path), row)
         return found
@@ -223,10 +244,18 @@ def _walk(owner: Any, path: str) -> Any:
     return owner
 
 
-def _value(tensor: Tensor, variable: Any) -> np.ndarray:
+def _spelled(config: ConvNextConfig, parts: Parts) -> dict[str, Spelled]:
+    return spell(VARIABLES, config, parts, word="")
+
+
+def _value(tensor: Tensor, dtype: str) -> Any:
     """What to assign: numpy has no bfloat16, so a variable of it rounds float32 itself."""
-    dtype = keras.backend.standardize_dtype(variable.dtype)
-    return tensor.array("float32" if dtype == "bfloat16" else dtype)
+    array = tensor.array("float32" if dtype == "bfloat16" else dtype)
+    if keras.backend.backend() != "tensorflow":
+        return contiguous(array)
+    from convnext.tf.kernels import copied
+
+    return copied(array)
 
 
 def _labels(x: Any, y: Any) -> Any:

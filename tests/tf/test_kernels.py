@@ -103,3 +103,14 @@ def test_graphs_have_the_fast_forms():
     assert "DepthwiseConv2dNativeBackpropFilter" not in operations(
         lambda x: step(model, x), pictures
     )
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_copied_values_stand_where_kernels_expect_them(dtype):
+    for size in range(1, 700, 37):
+        array = RNG.standard_normal((3, size, 2)).astype(dtype).transpose(2, 0, 1)
+        tensor = kernels.copied(array)
+        assert np.from_dlpack(tensor).ctypes.data % kernels.ALIGNMENT == 0
+        assert np.array_equal(tensor, array)
+        array[:] = 0
+        assert np.all(tensor != 0)

@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -34,17 +34,17 @@ class Loader(NamedTuple):
     module: str
     network: str  # class of that module
     options: dict[str, Any]
-    weights: Callable[[Any], list[np.ndarray]]
+    weights: Callable[[Any], Iterator[np.ndarray]]
     beside: str  # the one of ours that its time is a multiple of
     libraries: tuple[str, ...]
 
 
-def _of_torch(model: Any) -> list[np.ndarray]:
-    return [parameter.detach().numpy() for parameter in model.parameters()]
+def _of_torch(model: Any) -> Iterator[np.ndarray]:
+    return (parameter.detach().numpy() for parameter in model.parameters())
 
 
-def _of_keras(model: Any) -> list[np.ndarray]:
-    return [variable.numpy() for variable in model.variables]
+def _of_keras(model: Any) -> Iterator[np.ndarray]:
+    return (variable.numpy() for variable in model.variables)  # each is a copy for a moment
 
 
 _CLASS = "ConvNextForImageClassification"
