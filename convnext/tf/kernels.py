@@ -45,18 +45,20 @@ def one_pass(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def has_layer_norm(x: tf.Tensor) -> bool:
     """Whether `layer_norm` is for x: its kernel is one of CPUs."""
-    return x.dtype == tf.float32 and not tf.config.list_logical_devices("GPU")
+    known = x.dtype in (tf.float32, tf.bfloat16)
+    return known and not tf.config.list_logical_devices("GPU")
 
 
-def layer_norm(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float) -> tf.Tensor:
+def layer_norm(x: tf.Tensor, gamma: Any, beta: Any, epsilon: float) -> tf.Tensor:
     """LayerNorm over the last axis in one kernel; x as `has_layer_norm` says."""
     width = x.shape[-1]
-    rows = _rows_norm(width, epsilon)(tf.reshape(x, (-1, width)), gamma, beta)
+    gamma, beta = (tf.cast(value, x.dtype) for value in (gamma, beta))
+    rows = _rows_norm(width, epsilon, x.dtype)(tf.reshape(x, (-1, width)), gamma, beta)
     return tf.ensure_shape(tf.reshape(rows, tf.shape(x)), x.shape)
 
 
 @lru_cache
-def _rows_norm(width: int, epsilon: float) -> Callable[..., tf.Tensor]:
+def _rows_norm(width: int, epsilon: float, dtype: tf.DType) -> Callable[..., tf.Tensor]:
     """TensorFlow knows LayerNorm of (R, C) as the batch norm of one picture of R channels.
 
     It must find their scale being filled in. With R known that would have become a constant, so
@@ -76,9 +78,10 @@ def _rows_norm(width: int, epsilon: float) -> Callable[..., tf.Tensor]:
         ).y
         return beta + tf.reshape(normalised, tf.shape(x)) * gamma
 
+    shapes = ((None, width), (width,), (width,))
     return tf.function(
         norm,
-        input_signature=[tf.TensorSpec(shape) for shape in ((None, width), (width,), (width,))],
+        input_signature=[tf.TensorSpec(shape, dtype) for shape in shapes],
         autograph=False,
         experimental_attributes={"_noinline": True},
     )

@@ -23,7 +23,7 @@ from convnext.outputs import (
 )
 from convnext.params import BARE, EXPANSION, HEADED, KERNEL, NORM_EPS
 from convnext.tf.inputs import from_nhwc, to_nhwc, unpacked
-from convnext.tf.layers import average, conv, dense, depthwise, in_training, norm
+from convnext.tf.layers import Composite, average, conv, dense, depthwise, in_training, norm
 from convnext.tf.losses import classification_loss
 from convnext.tf.weights import PreTrainedModel
 
@@ -54,7 +54,7 @@ ACTIVATIONS = {
 }
 
 
-class TFConvNextEmbeddings(keras.layers.Layer):
+class TFConvNextEmbeddings(Composite):
     """The stem: pictures (N, H, W, I) -> map (N, H/P, W/P, C)."""
 
     def __init__(self, config: ConvNextConfig, **kwargs: Any) -> None:
@@ -67,7 +67,7 @@ class TFConvNextEmbeddings(keras.layers.Layer):
         return self.layernorm(self.patch_embeddings(pixel_values))
 
 
-class TFConvNextDropPath(keras.layers.Layer):
+class TFConvNextDropPath(Composite):
     """Stochastic depth (Huang et al., 2016): in training, drop a sample's branch at `rate`."""
 
     def __init__(self, rate: float, **kwargs: Any) -> None:
@@ -85,7 +85,7 @@ class TFConvNextDropPath(keras.layers.Layer):
         return x * (mask / keep)
 
 
-class TFConvNextLayer(keras.layers.Layer):
+class TFConvNextLayer(Composite):
     """The block: map (N, H, W, C) -> the same shape."""
 
     def __init__(
@@ -119,7 +119,7 @@ class TFConvNextLayer(keras.layers.Layer):
         return x + self.drop_path(ops.reshape(y, ops.shape(x)), training=training)
 
 
-class TFConvNextStage(keras.layers.Layer):
+class TFConvNextStage(Composite):
     """Downsampling, but in the first stage, then blocks: (N, H, W, B) -> (N, H/2, W/2, C)."""
 
     def __init__(self, config: ConvNextConfig, stage: int, **kwargs: Any) -> None:
@@ -143,7 +143,7 @@ class TFConvNextStage(keras.layers.Layer):
         return x
 
 
-class TFConvNextEncoder(keras.layers.Layer):
+class TFConvNextEncoder(Composite):
     """All stages: map (N, H, W, C) -> the maps before the first and after every stage."""
 
     def __init__(self, config: ConvNextConfig, **kwargs: Any) -> None:

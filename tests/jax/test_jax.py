@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from convnext.pt import ConvNextForImageClassification
-from convnext.tf import TFConvNextForImageClassification
+from convnext.tf import TFConvNextForImageClassification, fast
 from tests import loud
 
 jax.config.update("jax_enable_x64", True)
@@ -82,3 +82,12 @@ def test_it_trains():
     pixels = loud.pictures(config, 4).astype("float32")
     history = model.fit(pixels, np.array([0, 1, 2, 3]), epochs=5, verbose=0).history["loss"]
     assert history[-1] < history[0]
+
+
+def test_fast_returns_a_plain_copy_and_says_so(checkpoint):
+    config, folder = checkpoint
+    model = TFConvNextForImageClassification.from_pretrained(folder)
+    with pytest.warns(RuntimeWarning, match="Keras' backend is jax"):
+        quick = fast(model)
+    pixels = loud.pictures(config).astype("float32")
+    assert np.array_equal(quick(pixels).logits, model(pixels).logits)

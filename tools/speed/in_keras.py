@@ -45,6 +45,12 @@ def ours(path: Path, config: ConvNextConfig, image: int) -> Any:
     return TFConvNextForImageClassification.from_pretrained(path)
 
 
+def fast(path: Path, config: ConvNextConfig, image: int) -> Any:
+    from convnext.tf import fast
+
+    return fast(ours(path, config, image))
+
+
 def keras_applications(path: Path, config: ConvNextConfig, image: int) -> Any:
     model = originals.keras_applications(config, "", (image, image, config.num_channels))
     model.load_weights(path)
@@ -90,6 +96,7 @@ def transformers_tf(path: Path, config: ConvNextConfig, image: int) -> Any:
 
 NETWORKS = {
     "ours": Network(_import_ours, ours, axes=(0, 1, 2, 3)),
+    "fast": Network(_import_ours, fast, axes=(0, 1, 2, 3)),
     "keras_applications": Network(_import_keras, keras_applications),
     "zeromodels": Network(_import_zeromodels, zeromodels),
     "transformers_tf": Network(_import_transformers, transformers_tf, axes=(0, 1, 2, 3)),

@@ -164,6 +164,10 @@ _TABLE = [
         compiler="graph", ours=True, sides=("keras",), lacks=_KERAS,
     ),
     Subject(
+        "ours fast (Keras)", "own", "in_keras", "fast", "huggingface", ("keras", "tensorflow"),
+        compiler="graph", ours=True, sides=("keras",), lacks=_KERAS | _FOR_INFERENCE,
+    ),
+    Subject(
         "zeromodels graph", "peers-zero", "in_keras", "zeromodels", "timm",
         ("zeromodels", "keras", "tensorflow"), compiler="graph", sides=("keras",), lacks=_KERAS,
     ),

@@ -1,0 +1,114 @@
+"""fast() computes the same function, from constants."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from convnext.tf import TFConvNextForImageClassification, TFConvNextModel, fast
+from tests import loud
+from tests.tf import tiny
+
+TOLERANCES = {"float64": 1e-13, "float32": 1e-5}  # measured: 1e-15, 4e-7
+NETWORKS = {
+    "two stages": {},
+    "three stages": {"hidden_sizes": (4, 6, 8), "depths": (1, 2, 1)},
+    "patch 2, one channel": {"patch_size": 2, "num_channels": 1},
+    "no layer scale, no classifier": {"layer_scale_init_value": 0.0, "num_labels": 0},
+    "final epsilon, tanh": {"layer_norm_eps": 1e-3, "hidden_act": "gelu_new"},
+}
+
+
+def pixels(model, count=2, height=37, width=70):
+    shape = (count, model.config.num_channels, height, width)
+    return np.random.default_rng(count).standard_normal(shape)
+
+
+def error(model, other, pictures) -> float:
+    """The greatest over the logits and every map, relative to the greatest value of each."""
+    ours, theirs = (m(pictures, output_hidden_states=True) for m in (model, other))
+    pairs = [
+        (ours.logits, theirs.logits),
+        *zip(ours.hidden_states, theirs.hidden_states, strict=True),
+    ]
+    return max(loud.relative(tiny.numbers(a), tiny.numbers(b)) for a, b in pairs)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_map_agrees(name, dtype):
+    model = tiny.classifier(dtype=dtype, **NETWORKS[name])
+    assert error(fast(model), model, pixels(model).astype(dtype)) < TOLERANCES[dtype]
+
+
+@pytest.mark.parametrize("name", ["bfloat16", "mixed_bfloat16"])
+def test_bfloat16_is_as_close_as_the_model_in_bfloat16(name):
+    model, plain = tiny.classifier(), tiny.classifier(dtype="mixed_bfloat16")
+    quick, pictures = fast(model, name), pixels(model).astype("float32")
+    assert quick(pictures).logits.dtype == "bfloat16"
+    assert error(quick, model, pictures) < 1.5 * error(plain, model, pictures)
+
+
+@pytest.mark.parametrize("mistake", ["kernel", "bias"])
+def test_the_tolerance_sees_mistakes(mistake):
+    mutant = tiny.classifier()
+    variable = getattr(mutant.convnext.encoder.stages[1].layers[0].pwconv2, mistake)
+    variable.assign(0.99 * variable)
+    model = tiny.classifier()
+    pictures = pixels(model).astype("float32")
+    assert error(fast(mutant), model, pictures) > 5 * TOLERANCES["float32"]
+
+
+@pytest.mark.parametrize("run", [lambda model: model, tf.function], ids=["eager", "graph"])
+def test_pictures_of_any_number_and_size(run):
+    model = tiny.classifier(data_format="channels_last")
+    quick = run(fast(model))
+    for shape in ((1, 8, 8, 3), (3, 40, 21, 3), (2, 9, 64, 3)):
+        pictures = np.random.default_rng(1).standard_normal(shape, np.float32)
+        found, expected = quick(pictures).logits, model(pictures).logits
+        assert loud.relative(tiny.numbers(found), tiny.numbers(expected)) < 1e-5
+
+
+def test_outputs_are_those_of_the_class():
+    model = tiny.classifier()
+    quick, pictures = fast(model), tiny.pictures()
+    assert isinstance(quick, TFConvNextForImageClassification)
+    assert isinstance(fast(model.convnext), TFConvNextModel)
+    labels = np.array([0, 2])
+    loss = model(pictures, labels=labels).loss
+    assert np.isclose(quick(pictures, labels=labels).loss, loss, rtol=1e-5)
+    assert quick(pictures).hidden_states == ()
+    assert isinstance(quick(pictures, return_dict=False), tuple)
+    predicted = quick.predict({"pixel_values": pictures}, verbose=0)
+    assert np.allclose(predicted.logits, model(pictures).logits, atol=1e-4)
+
+
+def test_the_model_stays_as_it_is_and_is_not_followed():
+    model, pictures = tiny.classifier(), tiny.pictures()
+    quick = fast(model)
+    assert tiny.same_weights(model, tiny.classifier())
+    expected = quick(pictures).logits
+    model.convnext.encoder.stages[0].layers[0].dwconv.bias.assign([9.0] * 4)
+    assert np.array_equal(quick(pictures).logits, expected)
+
+
+def test_it_is_exported_with_its_constants(tmp_path):
+    model, pictures = tiny.classifier(), tiny.pictures()
+    fast(model).export(tmp_path / "served")
+    found = tf.saved_model.load(tmp_path / "served").serve(pictures)["logits"]
+    assert np.allclose(found, model(pictures).logits, atol=1e-4)
+
+
+def test_what_it_cannot_do_is_said(tmp_path):
+    quick = fast(tiny.classifier())
+    assert quick.weights == []
+    with pytest.raises(RuntimeError, match="does not train; train the one it was made from"):
+        quick(tiny.pictures(), training=True)
+    with pytest.raises(RuntimeError, match="save the one it was made from"):
+        quick.save_pretrained(tmp_path / "folder")
+    with pytest.raises(RuntimeError, match="save the one it was made from"):
+        quick.save(tmp_path / "model.keras")
+    for given in (quick, "model"):
+        with pytest.raises(TypeError, match=r"a network of convnext\.tf with weights, got "):
+            fast(given)
+    with pytest.raises(ValueError, match="float31"):
+        fast(tiny.classifier(), "float31")
