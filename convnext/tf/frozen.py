@@ -18,8 +18,8 @@ def fast(model: Any, dtype: Any = None) -> Any:
     Its weights are constants, which TensorFlow casts and packs once and not in every call, and its
     parts are graphs for pictures of any number and size. Layer scales are folded into the linear
     layers before them. `model` is left as it is, and later changes of its weights are not seen.
-    TensorFlow copies constants freely: the first call takes some sixteen times their memory, half of
-    which it keeps.
+    TensorFlow copies constants freely: the first call takes some sixteen times their memory,
+    and keeps half of it.
 
     Outputs are in `dtype`'s compute dtype, as those of a model of that dtype, and differ from these
     by rounding: in float32 by less than 1e-5, relative to the greatest value of each.
