@@ -34,11 +34,26 @@ def in_graph() -> bool:
     return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
 
-def gelu(x: Tensor) -> Tensor:
-    """The exact GELU; in the place of x where no gradient and no graph will ask for it again."""
+def overwritable(x: Tensor) -> bool:
+    """Whether a value of ours may be written over, since no gradient or graph asks for it again."""
     if torch.is_grad_enabled() or in_graph():
-        return F.gelu(x)
-    return F.gelu(x, out=x)  # type: ignore[call-arg]  # fresh memory takes longer than erf
+        return False
+    try:
+        x.data_ptr()
+    except RuntimeError:  # no memory of its own: one of torch.vmap's
+        return False
+    return True
+
+
+def gelu(x: Tensor) -> Tensor:
+    """The exact GELU, in the place of x where that may be: fresh memory takes longer than erf."""
+    return F.gelu(x, out=x if overwritable(x) else None)  # type: ignore[call-arg]
+
+
+def scaled_sum(x: Tensor, y: Tensor, scale: Tensor) -> Tensor:
+    """x + y * scale in one pass over memory, in the place of y where that may be."""
+    alike = x.dtype == y.dtype == scale.dtype
+    return torch.addcmul(x, y, scale, out=y if alike and overwritable(y) else None)
 
 
 def gelu_tanh(x: Tensor) -> Tensor:
@@ -84,7 +99,7 @@ def by_rows(mlp: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     A whole map's hidden values would be fresh memory each time, whose page faults take longer than
     the arithmetic.
     """
-    if torch.is_grad_enabled() or in_graph() or x.device.type != "cpu":
+    if not overwritable(x) or x.device.type != "cpu":
         return mlp(x)
     for rows in x.view(-1, x.shape[-1]).split(ROWS):
         rows.copy_(mlp(rows))
@@ -149,7 +164,7 @@ class ConvNextLayer(nn.Module):
         y = by_rows(self.mlp, y)
         scale = self.layer_scale_parameter
         if scale is not None and not self.drop_path.drops:
-            return torch.addcmul(x, y, scale)  # one pass over memory instead of two
+            return scaled_sum(x, y, scale)
         return x + self.drop_path(y if scale is None else y * scale)
 
 

@@ -101,6 +101,14 @@ def test_vmap_gives_each_pictures_gradient():
         torch.testing.assert_close(found[name].mean(0), parameter.grad, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
+def test_vmap_runs_each_picture(mode):
+    model = tiny.classifier()
+    with mode():
+        each = torch.func.vmap(lambda picture: model(picture[None]).logits[0])(tiny.pictures())
+        torch.testing.assert_close(each, model(tiny.pictures()).logits)
+
+
 def test_inference_mode_and_meta_device():
     with torch.inference_mode():
         assert tuple(tiny.classifier()(tiny.pictures()).logits.shape) == (2, 3)
