@@ -30,7 +30,7 @@ namespace {
 
 constexpr int64_t LANES = 16, PANEL = 32, KERNEL = 7, BORDER = KERNEL / 2;
 constexpr int64_t ROWS = 2048;  // whose hidden values are computed at a time
-constexpr int64_t CHUNK = 192;  // rows of one thread's task in a product of tiles
+constexpr int64_t CHUNK = 128;  // rows of one thread's task in a product of tiles
 
 typedef float Lanes __attribute__((vector_size(LANES * sizeof(float))));
 typedef float Loose __attribute__((vector_size(LANES * sizeof(float)), aligned(4), may_alias));
