@@ -20,7 +20,8 @@ import numpy as np
 
 from convnext import ConvNextConfig, PortError, convert, originals
 from convnext.dialects import DIALECTS
-from convnext.porter import misfits
+from convnext.params import HEADED, NORM_EPS
+from convnext.porter import misfits, spell
 from tests import loud
 
 REFERENCE = Path(__file__).parents[1] / "tests" / "reference"
@@ -69,6 +70,35 @@ def facebook_by_timm(path: Path, config: ConvNextConfig, pixels: np.ndarray) -> 
     return {name: list(value.shape) for name, value in content["model"].items()}, logits
 
 
+def openmmlab(path: Path, config: ConvNextConfig, pixels: np.ndarray, *, dialect: str) -> Recorded:
+    """mmpretrain's classifier, of which files are only read: its names are spelled here."""
+    del path
+    originals.declare_torchvision_operators()
+    import torch
+    from mmpretrain.models import ImageClassifier
+
+    widths = list(config.hidden_sizes)
+    backbone = {
+        "type": "ConvNeXt",
+        "arch": {"depths": list(config.depths), "channels": widths},
+        "in_channels": config.num_channels,
+        "stem_patch_size": config.patch_size,
+        "linear_pw_conv": dialect == "openmmlab",
+        "layer_scale_init_value": float(config.has_layer_scale),
+        "out_indices": config.num_stages - 1,
+    }
+    head = {"type": "LinearClsHead", "num_classes": config.num_labels, "in_channels": widths[-1]}
+    model = ImageClassifier(backbone, head=head)
+    arrays, known = loud.weights(config), DIALECTS[dialect]
+    rows = spell(known, config, HEADED, word=known.words[0])
+    state = {
+        name: torch.from_numpy(arrays[row.canonical].reshape(row.shape))
+        for name, row in rows.items()
+    }
+    logits = _logits(model, state, pixels)
+    return {name: list(value.shape) for name, value in model.state_dict().items()}, logits
+
+
 def _logits(model: Any, state: dict[str, Any], pixels: np.ndarray) -> np.ndarray:
     import torch
 
@@ -80,7 +110,7 @@ def _logits(model: Any, state: dict[str, Any], pixels: np.ndarray) -> np.ndarray
 
 class Library(NamedTuple):
     dialect: str
-    file: str  # where our file goes
+    file: str  # where our file goes; empty: none is written in this dialect
     distributions: tuple[str, ...]  # whose releases are named
     run: Callable[[Path, ConvNextConfig, np.ndarray], Recorded]
 
@@ -90,15 +120,29 @@ def _in_torch(distribution: str, build: Builder, dialect: str, file: str) -> Lib
     return Library(dialect, file, (distribution, "torch"), run)
 
 
+def _openmmlab(dialect: str) -> Library:
+    run = partial(openmmlab, dialect=dialect)
+    return Library(dialect, "", ("mmpretrain", "mmcv-lite", "mmengine", "torch"), run)
+
+
 LIBRARIES = {
     "timm": _in_torch("timm", originals.timm, "timm", "timm.safetensors"),
     "timm-conv": _in_torch("timm", originals.timm, "timm-conv", "timm.safetensors"),
     "torchvision": _in_torch("torchvision", originals.torchvision, "torchvision", "model.pth"),
     "facebook-by-timm": Library("facebook", "model.pth", ("timm", "torch"), facebook_by_timm),
+    "openmmlab": _openmmlab("openmmlab"),
+    "openmmlab-conv": _openmmlab("openmmlab-conv"),
     "transformers-tf": Library(
         "huggingface-tf", "folder", ("transformers", "tensorflow", "tf-keras"), transformers_tf
     ),
 }
+
+
+def _write(source: Path, target: Path, dialect: str, config: ConvNextConfig) -> None:
+    if DIALECTS[dialect].file:
+        convert(source, target, to=dialect, exact=True)
+    elif config.layer_norm_eps != NORM_EPS or not config.num_labels:
+        raise PortError("not what the library's classifier computes")
 
 
 def record(library: str) -> dict[str, Any]:
@@ -111,9 +155,9 @@ def record(library: str) -> dict[str, Any]:
             source = loud.save(Path(folder) / "source", config, loud.weights(config))
             target = Path(folder) / name
             try:
-                convert(source, target, to=dialect, exact=True)
+                _write(source, target, dialect, config)
             except PortError:
-                continue  # another final epsilon than the library's
+                continue  # another final epsilon than the library's, or no classes
             tensors, logits = run(target, config, loud.pictures(config))
         networks[key] = {"tensors": tensors, "logits": logits.tolist()}
     release = {distribution: version(distribution) for distribution in distributions}

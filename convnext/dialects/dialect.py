@@ -32,7 +32,7 @@ class Dialect:
         axes: kind -> where each axis of the weight comes from in PyTorch's layout, "1" being a new
             axis of length one; kinds not named are laid out as in PyTorch.
         prefix: what all names but the head's begin with.
-        words: what {m} is in files written here, with a head and without.
+        words: what {m} is in the files it is about, with a head and without.
         aliases: (pattern, replacement), tried in order, that bring every spelling a name has had
             to one; the first that matches the whole name counts.
         guests: tensors whose names do not begin with {m} belong to a larger model, and are left.

@@ -125,6 +125,7 @@ OPENMMLAB = Dialect(
         "head": "head.fc",
     },
     prefix="{m}",
+    words=("backbone.", "backbone."),
     guests=True,
 )
 OPENMMLAB_CONV = replace(OPENMMLAB, name="openmmlab-conv", axes={"mlp": ONE_BY_ONE})

@@ -20,7 +20,15 @@ from tests.parity.test_parity import MAPS, OURS, run
 REFERENCE = Path(__file__).parents[1] / "reference"
 LIBRARIES = {
     name: json.loads((REFERENCE / f"{name}.json").read_text())
-    for name in ("timm", "timm-conv", "torchvision", "facebook-by-timm", "transformers-tf")
+    for name in (
+        "timm",
+        "timm-conv",
+        "torchvision",
+        "facebook-by-timm",
+        "openmmlab",
+        "openmmlab-conv",
+        "transformers-tf",
+    )
 }
 CASES = [(name, key) for name, file in LIBRARIES.items() for key in file["networks"]]
 # transformers' TensorFlow classes run in float32 only
