@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from convnext.pt.memory import in_graph
+
 
 class DepthwiseConv2d(nn.Conv2d):
     """A kernel of its own for each channel: (N, C, H, W) -> the same shape.
@@ -24,8 +26,7 @@ class DepthwiseConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         learns = torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad)
-        graph = torch.compiler.is_compiling() or torch.jit.is_tracing()
-        if graph or not learns or x.device.type != "cpu":
+        if in_graph() or not learns or x.device.type != "cpu":
             return super().forward(x)
         # autocast sees no functions of one's own
         casts = torch.is_autocast_enabled("cpu")

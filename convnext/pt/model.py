@@ -26,34 +26,13 @@ from convnext.params import BARE, EXPANSION, HEADED, KERNEL, NORM_EPS
 from convnext.pt.checks import check_pixel_values
 from convnext.pt.depthwise import DepthwiseConv2d
 from convnext.pt.losses import classification_loss
+from convnext.pt.memory import by_rows, overwritable, scaled_sum
 from convnext.pt.weights import PreTrainedModel, initialise_all
-
-
-def in_graph() -> bool:
-    """Whether a compiler, an exporter or a tracer is watching, who wants plain operations."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()
-
-
-def overwritable(x: Tensor) -> bool:
-    """Whether a value of ours may be written over, since no gradient or graph asks for it again."""
-    if torch.is_grad_enabled() or in_graph():
-        return False
-    try:
-        x.data_ptr()
-    except RuntimeError:  # no memory of its own: one of torch.vmap's
-        return False
-    return True
 
 
 def gelu(x: Tensor) -> Tensor:
     """The exact GELU, in the place of x where that may be: fresh memory takes longer than erf."""
     return F.gelu(x, out=x if overwritable(x) else None)  # type: ignore[call-arg]
-
-
-def scaled_sum(x: Tensor, y: Tensor, scale: Tensor) -> Tensor:
-    """x + y * scale in one pass over memory, in the place of y where that may be."""
-    alike = x.dtype == y.dtype == scale.dtype
-    return torch.addcmul(x, y, scale, out=y if alike and overwritable(y) else None)
 
 
 def gelu_tanh(x: Tensor) -> Tensor:
@@ -88,22 +67,6 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 def conv_nhwc(conv: nn.Module, x: Tensor) -> Tensor:
     """Convolve a map (N, H, W, C); both permutations are views."""
     return conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-
-
-ROWS = 2048  # of a map (N*H*W, C), whose 4C hidden values fit a CPU's cache
-
-
-def by_rows(mlp: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """mlp(x); in inference on a CPU in the place of x, for ROWS at a time.
-
-    A whole map's hidden values would be fresh memory each time, whose page faults take longer than
-    the arithmetic.
-    """
-    if not overwritable(x) or x.device.type != "cpu":
-        return mlp(x)
-    for rows in x.view(-1, x.shape[-1]).split(ROWS):
-        rows.copy_(mlp(rows))
-    return x
 
 
 class ConvNextEmbeddings(nn.Module):

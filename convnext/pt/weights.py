@@ -15,19 +15,9 @@ from convnext.config import ConvNextConfig
 from convnext.hub import Source
 from convnext.params import BARE, Parts, parameters
 from convnext.porter import account
+from convnext.pt.memory import keep_freed_memory
 from convnext.store import loading
 from convnext.tensors import Tensor
-
-FREED = 2**25 - 2**16  # bytes, just less than the greatest block that glibc would still keep
-
-
-def keep_freed_memory() -> None:
-    """Have glibc keep what is freed, as it does (up to twice as much) once so much was freed.
-
-    Otherwise it returns it, and the page faults of taking it again for every map take a tenth of
-    the time on a CPU. The block is never touched, so it takes no memory; see mallopt(3).
-    """
-    torch.empty(FREED, dtype=torch.uint8, device="cpu")
 
 
 class PreTrainedModel(nn.Module):

@@ -75,7 +75,7 @@ def _copy(model: Any, policy: Any) -> Any:
 
 def _fold(model: Any) -> None:
     """Layer scale into the linear layer before it."""
-    for stage in getattr(model, model.base_model_prefix, model).encoder.stages:
+    for stage in model.base_model.encoder.stages:
         for layer in stage.layers:
             scale, layer.layer_scale_parameter = layer.layer_scale_parameter, None
             if scale is not None:
@@ -110,11 +110,10 @@ class _Fast(PreTrainedModel):
             name=model.name,
         )
 
-    def _variables(self) -> Any:
+    def _refuse(self) -> Any:
         raise RuntimeError("a fast network has no weights; save the one it was made from")
 
-    def get_config(self) -> Any:
-        return self._variables()
+    _variables = get_config = _refuse
 
 
 class _FastModel(_Fast, TFConvNextModel):

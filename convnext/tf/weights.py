@@ -216,6 +216,11 @@ class PreTrainedModel(keras.Model):
         labelled = _labels(x, None) is not None
         return (ConvNextClassifierLossOutput if labelled else ConvNextClassifierOutput)(*y_pred)
 
+    @property
+    def base_model(self) -> Any:
+        """The model without its classifier."""
+        return getattr(self, self.base_model_prefix, self)
+
     def _assign(self, values: Iterable[tuple[str, Any]]) -> None:
         variables = self._variables()
         for name, value in values:
@@ -230,10 +235,9 @@ class PreTrainedModel(keras.Model):
 
     def _variables(self) -> dict[str, tuple[Any, Spelled]]:
         """Canonical name -> the variable at that path, and its layout."""
-        base = getattr(self, self.base_model_prefix) if self.parts.head else self
         found = {}
         for path, row in _spelled(self.config, self.parts).items():
-            owner = self if path.startswith(VARIABLES.rows["head"] + ".") else base
+            owner = self if path.startswith(VARIABLES.rows["head"] + ".") else self.base_model
             found[row.canonical] = (_walk(owner, path), row)
         return found
 

@@ -19,7 +19,7 @@ def state(dialect, scale=1.0, prefix=""):
     """A state dict in a dialect, every value times `scale`."""
     dialect = DIALECTS[dialect]
     arrays = loud.weights(CONFIG)
-    rows = spell(dialect, CONFIG, HEADED, word="backbone." if "mm" in dialect.name else "")
+    rows = spell(dialect, CONFIG, HEADED, word=dialect.words[0])
     return {
         prefix + name: torch.tensor(arrays[row.canonical] * scale).reshape(row.shape)
         for name, row in rows.items()
