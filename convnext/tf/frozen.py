@@ -75,7 +75,7 @@ def _copy(model: Any, policy: Any) -> Any:
 
 def _fold(model: Any) -> None:
     """Layer scale into the linear layer before it."""
-    for stage in model.base_model.encoder.stages:
+    for stage in model._base().encoder.stages:
         for layer in stage.layers:
             scale, layer.layer_scale_parameter = layer.layer_scale_parameter, None
             if scale is not None:

@@ -216,9 +216,8 @@ class PreTrainedModel(keras.Model):
         labelled = _labels(x, None) is not None
         return (ConvNextClassifierLossOutput if labelled else ConvNextClassifierOutput)(*y_pred)
 
-    @property
-    def base_model(self) -> Any:
-        """The model without its classifier."""
+    def _base(self) -> Any:
+        """The model without its classifier; as a property, Keras would save it once more."""
         return getattr(self, self.base_model_prefix, self)
 
     def _assign(self, values: Iterable[tuple[str, Any]]) -> None:
@@ -237,7 +236,7 @@ class PreTrainedModel(keras.Model):
         """Canonical name -> the variable at that path, and its layout."""
         found = {}
         for path, row in _spelled(self.config, self.parts).items():
-            owner = self if path.startswith(VARIABLES.rows["head"] + ".") else self.base_model
+            owner = self if path.startswith(VARIABLES.rows["head"] + ".") else self._base()
             found[row.canonical] = (_walk(owner, path), row)
         return found
 
