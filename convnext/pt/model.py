@@ -25,8 +25,9 @@ from convnext.outputs import (
 from convnext.params import BARE, EXPANSION, HEADED, KERNEL, NORM_EPS
 from convnext.pt.checks import check_pixel_values
 from convnext.pt.depthwise import DepthwiseConv2d
+from convnext.pt.linear import Linear
 from convnext.pt.losses import classification_loss
-from convnext.pt.memory import by_rows, overwritable, scaled_sum
+from convnext.pt.memory import by_lines, overwritable, scaled_sum
 from convnext.pt.weights import PreTrainedModel, initialise_all
 
 
@@ -109,9 +110,9 @@ class ConvNextLayer(nn.Module):
         super().__init__()
         self.dwconv = DepthwiseConv2d(width, KERNEL)
         self.layernorm = nn.LayerNorm(width, eps=NORM_EPS)
-        self.pwconv1 = nn.Linear(width, EXPANSION * width)
+        self.pwconv1 = Linear(width, EXPANSION * width)
         self.act = ACTIVATIONS[config.hidden_act]
-        self.pwconv2 = nn.Linear(EXPANSION * width, width)
+        self.pwconv2 = Linear(EXPANSION * width, width)
         self.layer_scale_parameter = (
             nn.Parameter(torch.full((width,), config.layer_scale_init_value))
             if config.has_layer_scale
@@ -124,7 +125,7 @@ class ConvNextLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.layernorm(conv_nhwc(self.dwconv, x))
-        y = by_rows(self.mlp, y)
+        y = self.mlp(y) if self.training else by_lines(self.mlp, y)
         scale = self.layer_scale_parameter
         if scale is not None and not self.drop_path.drops:
             return scaled_sum(x, y, scale)
