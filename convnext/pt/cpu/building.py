@@ -51,7 +51,7 @@ def build() -> bool:
     except (RuntimeError, OSError, ImportError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise BuildError(lines[0]) from error
-    return torch.ops.convnext.allow_tiles()
+    return torch.ops.convnext.has_bfloat16()
 
 
 @contextlib.contextmanager

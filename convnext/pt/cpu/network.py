@@ -11,40 +11,29 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from convnext.params import EXPANSION, KERNEL, NORM_EPS
+from convnext.params import KERNEL, NORM_EPS
 
-PANEL = 32  # channels are padded to whole ones
-ROWS = 2048  # whose hidden values are computed at a time
+PADDED = 32  # channels are padded to a multiple
 BORDER = KERNEL // 2
 
 
 class Memory(threading.local):
-    """What a thread's networks work in, kept until it ends: fresh memory takes long to be had."""
+    """A thread's maps, kept until it ends: fresh memory takes long to be had."""
 
     def __init__(self) -> None:
-        self.kept: dict[tuple[str, torch.dtype], Tensor] = {}
+        self.kept = [torch.empty(0), torch.empty(0)]
 
-    def flat(self, name: str, size: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        if (name, dtype) not in self.kept or self.kept[name, dtype].numel() < size:
-            with torch.inference_mode(False):  # whose tensors could not be used outside it
-                self.kept[name, dtype] = torch.empty(size, dtype=dtype)
-        return self.kept[name, dtype]
-
-    def map(self, count: int, height: int, width: int, channels: int) -> Tensor:
-        """For a bordered map of the inner size given; there is one at a time."""
+    def map(
+        self, count: int, height: int, width: int, channels: int, beside: Tensor | None = None
+    ) -> Tensor:
+        """A bordered map of the inner size given, in other memory than the map `beside` it."""
         shape = (count, height + 2 * BORDER, width + 2 * BORDER, whole(channels))
-        return self.flat("map", math.prod(shape))[: math.prod(shape)].view(shape)
-
-    def work(self, x: Tensor, patch_values: int, dtype: torch.dtype) -> list[Tensor]:
-        """For the rows, the hidden values and the products of a map, as kernels.cpp takes them."""
-        count, height, width, channels = x.shape
-        pixels = count * (height - 2 * BORDER) * (width - 2 * BORDER)
-        rows, block = whole(pixels), whole(min(pixels, ROWS))
-        return [
-            self.flat("rows", rows * max(channels, patch_values), dtype),
-            self.flat("hidden", block * EXPANSION * channels, dtype),
-            self.flat("result", block * channels),
-        ]
+        size = math.prod(shape)
+        which = beside is not None and beside.data_ptr() == self.kept[0].data_ptr()
+        if self.kept[which].numel() < size:
+            with torch.inference_mode(False):  # whose tensors could not be used outside it
+                self.kept[which] = torch.empty(size)
+        return self.kept[which][:size].view(shape)
 
 
 MEMORY = Memory()
@@ -75,19 +64,18 @@ class FastEmbeddings(FastModule):
         super().__init__()
         conv, norm = stem.patch_embeddings, stem.layernorm
         self.patch, self.width = conv.kernel_size[0], conv.out_channels
-        self.weight = lay_out(conv.weight.flatten(1), dtype)
-        self.bias = padded(conv.bias)
-        self.norm_weight, self.norm_bias = padded(norm.weight), padded(norm.bias)
+        self.weight = packed(conv.weight.flatten(1), dtype)
+        self.vectors = [padded(vector) for vector in (conv.bias, norm.weight, norm.bias)]
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         if torch.is_grad_enabled() and pixel_values.requires_grad:
             raise RuntimeError("a fast network has no gradients; use the one it was made from")
         pictures = pixel_values.detach().float().contiguous()
-        count, colours, height, width = pictures.shape
-        x = MEMORY.map(count, height // self.patch, width // self.patch, self.width)
-        work = MEMORY.work(x, whole(colours * self.patch**2), self.weight.dtype)
-        torch.ops.convnext.stem_(x, self.width, work, pictures, self.patch, self.weight, self.bias)
-        torch.ops.convnext.norm_(x, self.width, self.norm_weight, self.norm_bias, NORM_EPS)
+        height, width = (side // self.patch for side in pictures.shape[2:])
+        x = MEMORY.map(len(pictures), height, width, self.width)
+        torch.ops.convnext.stem_(
+            x, self.width, pictures, self.patch, self.weight, self.vectors, NORM_EPS
+        )
         return x
 
 
@@ -96,7 +84,6 @@ class FastEncoder(FastModule):
 
     def __init__(self, encoder: Any, dtype: torch.dtype) -> None:
         super().__init__()
-        self.dtype = dtype
         stages = encoder.stages
         self.widths = [stage.layers[0].dwconv.out_channels for stage in stages]
         self.downsampling = [
@@ -104,8 +91,7 @@ class FastEncoder(FastModule):
             for stage in stages
         ]
         self.blocks = [
-            [tensor for layer in stage.layers for tensor in fold_block(layer, dtype)]
-            for stage in stages
+            [fold_block(layer, dtype) for layer in stage.layers] for stage in stages
         ]
 
     def forward(self, x: Tensor, output_hidden_states: bool = False) -> tuple[Tensor, ...]:
@@ -116,8 +102,7 @@ class FastEncoder(FastModule):
         ):
             if downsampling:
                 x = self.downsample(x, before, width, downsampling)
-            work, hidden = MEMORY.work(x, 0, self.dtype), whole(EXPANSION * width)
-            torch.ops.convnext.blocks_(x, width, work, blocks, hidden, NORM_EPS)
+            x = run(blocks, x, width)
             if output_hidden_states:
                 maps.append(inner(x, width))
             before = width
@@ -125,10 +110,17 @@ class FastEncoder(FastModule):
 
     def downsample(self, x: Tensor, before: int, width: int, weights: list[Tensor]) -> Tensor:
         height, breadth = (side - 2 * BORDER for side in x.shape[1:3])
-        new = MEMORY.map(len(x), height // 2, breadth // 2, width)
-        work = MEMORY.work(new, 4 * x.shape[-1], self.dtype)
-        torch.ops.convnext.downsampling_(new, width, work, x, before, *weights, NORM_EPS)
+        new = MEMORY.map(len(x), height // 2, breadth // 2, width, beside=x)
+        torch.ops.convnext.downsampling_(new, width, x, before, *weights, NORM_EPS)
         return new
+
+
+def run(blocks: list[list[Tensor]], x: Tensor, width: int) -> Tensor:
+    """Blocks in turn, each from one map to the other."""
+    count, height, breadth = x.shape[:3]
+    other = MEMORY.map(count, height - 2 * BORDER, breadth - 2 * BORDER, width, beside=x)
+    torch.ops.convnext.blocks_(x, other, width, sum(blocks, []), NORM_EPS)
+    return x if len(blocks) % 2 == 0 else other
 
 
 def inner(x: Tensor, width: int) -> Tensor:
@@ -137,8 +129,8 @@ def inner(x: Tensor, width: int) -> Tensor:
 
 
 def whole(size: int) -> int:
-    """Rounded up to whole panels."""
-    return -(-size // PANEL) * PANEL
+    """Rounded up to whole PADDED."""
+    return -(-size // PADDED) * PADDED
 
 
 def fold_block(layer: Any, dtype: torch.dtype) -> list[Tensor]:
@@ -151,9 +143,9 @@ def fold_block(layer: Any, dtype: torch.dtype) -> list[Tensor]:
     return [
         padded(layer.dwconv.weight.flatten(1).t()),
         padded(layer.dwconv.bias),
-        lay_out(weight1 * norm_weight, dtype),
+        packed(weight1 * norm_weight, dtype),
         padded(first.bias + weight1 @ norm_bias),
-        lay_out(weight2 * scale[:, None], dtype),
+        packed(weight2 * scale[:, None], dtype),
         padded(second.bias * scale),
     ]
 
@@ -164,24 +156,16 @@ def fold_downsampling(layers: Any, dtype: torch.dtype) -> list[Tensor]:
     weight = conv.weight.double()
     bias = conv.bias + torch.einsum("oiyx,i->o", weight, norm.bias.double())
     weight = (weight * norm.weight.double()[:, None, None]).permute(0, 2, 3, 1)
-    return [lay_out(padded(weight, torch.float64).flatten(1), dtype), padded(bias)]
+    return [packed(padded(weight, torch.float64).flatten(1), dtype), padded(bias)]
 
 
 def padded(values: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """The last axis padded with zeros to whole panels."""
+    """The last axis padded with zeros to whole PADDED."""
     missing = whole(values.shape[-1]) - values.shape[-1]
     return F.pad(values.detach(), (0, missing)).to(dtype).contiguous()
 
 
-def lay_out(weight: Tensor, dtype: torch.dtype) -> Tensor:
-    """(outputs, inputs) as kernels.cpp multiplies by it.
-
-    float32: transposed. bfloat16: panels of 32 outputs, each a row of pairs of tiles; a tile has 16
-    rows of two inputs by 16 outputs.
-    """
+def packed(weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """(outputs, inputs), padded, as the kernels multiply by it."""
     weight = padded(padded(weight, torch.float64).t(), torch.float64).t()
-    if dtype == torch.float32:
-        return weight.t().to(dtype).contiguous()
-    outputs, inputs = weight.shape
-    tiles = weight.reshape(outputs // 32, 2, 16, inputs // 32, 16, 2).permute(0, 3, 1, 4, 2, 5)
-    return tiles.to(dtype).contiguous()
+    return torch.ops.convnext.packed(weight, dtype == torch.bfloat16)

@@ -1,0 +1,95 @@
+// Pixels shared out among threads, and memory for their rows.
+
+#pragma once
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+
+#include "products.h"
+
+namespace {
+
+constexpr int64_t FEWEST = 64;  // pixels for each thread; with fewer, threads share them
+
+inline int64_t parts(int64_t whole, int64_t part) { return (whole + part - 1) / part; }
+
+// task(i, thread) for every i < count, by whichever thread is free
+template <class Task>
+void in_parallel(int64_t count, const Task& task) {
+  const int64_t threads = std::min<int64_t>(count, at::get_num_threads());
+  std::atomic<int64_t> next{0};
+  at::parallel_for(0, threads, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t thread = begin; thread < end; ++thread)
+      for (int64_t i; (i = next++) < count;) task(i, thread);
+  });
+}
+
+template <class T>
+struct Room;
+
+// At most 128 rows each: their values, and some of their hidden values, fit a core's cache
+template <class T>
+struct Chunks {
+  static constexpr int64_t MOST = 128 / GROUP<T> * GROUP<T>;
+  int64_t pixels, threads = at::get_num_threads();
+  bool few = pixels < threads * FEWEST;
+  int64_t rows = MOST, count;
+
+  explicit Chunks(int64_t pixels_) : pixels(pixels_) {
+    // as many for one thread as for another
+    const int64_t shares = few ? 1 : threads * parts(pixels, threads * MOST);
+    rows = std::min(MOST, parts(parts(pixels, shares), GROUP<T>) * GROUP<T>);
+    count = parts(pixels, rows);
+  }
+
+  // task(first pixel, last, thread)
+  template <class Task>
+  void each(const Task& task) const {
+    in_parallel(count, [&](int64_t i, int64_t thread) {
+      task(i * rows, std::min(pixels, (i + 1) * rows), thread);
+    });
+  }
+
+  // a row for every pixel, in parts
+  template <class Gather>
+  void gather(const Room<T>& room, const Gather& gather) const {
+    in_parallel(parts(pixels, GROUP<T>), [&](int64_t i, int64_t) {
+      const int64_t first = i * GROUP<T>;
+      gather(first, std::min(pixels, first + GROUP<T>), room.rows(first / rows), first % rows);
+    });
+  }
+
+  // a linear layer, its panels shared out; done(pixel, output, low, high)
+  template <class Done>
+  void share(const Room<T>& room, const Weight<T>& weight, const Done& done) const {
+    in_parallel(count * weight.panels, [&](int64_t task, int64_t) {
+      const Unit<T> unit;
+      const int64_t i = task / weight.panels, panel = task % weight.panels, first = i * rows;
+      product(room.rows(i), std::min(rows, pixels - first), weight, panel, panel + 1, 0,
+              weight.inputs, [&](int64_t m, int64_t n, Lanes low, Lanes high) {
+                done(first + m, n, low, high);
+              });
+    });
+  }
+};
+
+// Rows of the chunk that a thread has in hand; of every chunk, where threads share them
+template <class T>
+struct Room {
+  at::Tensor memory;  // (chunks, rows, width)
+
+  Room(const Chunks<T>& chunks, int64_t width)
+      : memory(at::empty({chunks.few ? chunks.count : std::min(chunks.count, chunks.threads),
+                          chunks.rows, width},
+                         at::CppTypeToScalarType<T>::value)) {}
+
+  Rows<T> rows(int64_t chunk) const {
+    return {memory.data_ptr<T>() + chunk * memory.size(1) * memory.size(2), memory.size(2)};
+  }
+};
+
+}  // namespace

@@ -1,0 +1,208 @@
+// Products of rows and packed weights: what a linear layer is.
+//
+// T is what is multiplied: float, or bfloat16 by dot products of pairs (AVX-512 BF16) or by tiles
+// (AMX). Sums are float. Everything is laid out in lines of 64 bytes, which hold WORDS words: a word
+// is a float, or two bfloat16.
+//
+// Rows: groups of GROUP rows, in each the first line of every row, then the second of every row...
+// Weights: panels of PANEL outputs, in each a block for every line of the inputs, which holds two
+// halves of LANES outputs; in each of these stands the first word of every output, then the second.
+
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cstdint>
+
+#include "lanes.h"
+
+#if defined(__AMX_BF16__) && defined(__AVX512BF16__) && defined(__linux__)
+#define HAS_TILES
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+#ifdef __AVX512BF16__
+#define HAS_BFLOAT16
+#include <immintrin.h>
+#endif
+
+namespace {
+
+constexpr int64_t WORDS = 16, PANEL = 2 * LANES;
+
+template <class T>
+constexpr int64_t VALUES = 64 / sizeof(T);  // of a line
+
+// as many rows as the CPU has registers for their sums of one panel
+template <class T>
+constexpr int64_t GROUP = LANES == 16 ? 14 : 6;
+
+// (outputs, inputs), padded to whole panels and lines
+at::Tensor packed(const at::Tensor& weight, bool bfloat16) {
+  const int64_t word = bfloat16 ? 2 : 1;
+  return weight
+      .reshape({weight.size(0) / PANEL, 2, LANES, weight.size(1) / (WORDS * word), WORDS, word})
+      .permute({0, 3, 1, 4, 2, 5})
+      .to(bfloat16 ? at::kBFloat16 : at::kFloat)
+      .contiguous();
+}
+
+template <class T>
+struct Weight {
+  const T* data;
+  int64_t panels, inputs;
+  explicit Weight(const at::Tensor& t)
+      : data(t.data_ptr<T>()), panels(t.size(0)), inputs(t.size(1) * VALUES<T>) {}
+  const T* panel(int64_t p, int64_t input) const { return data + (p * inputs + input) * PANEL; }
+};
+
+template <class T>
+struct Rows {
+  T* data;
+  int64_t width;
+  const T* group(int64_t row, int64_t c) const { return data + row * width + c * GROUP<T>; }
+  void put(int64_t row, int64_t c, Lanes v) const;
+};
+
+template <class T>
+inline T* place(const Rows<T>& rows, int64_t row, int64_t c) {
+  const int64_t i = row % GROUP<T>;
+  return rows.data + (row - i) * rows.width + c / VALUES<T> * VALUES<T> * GROUP<T> +
+         i * VALUES<T> + c % VALUES<T>;
+}
+
+template <>
+inline void Rows<float>::put(int64_t row, int64_t c, Lanes v) const {
+  store(place(*this, row, c), v);
+}
+
+// Words as they are multiplied: sum + x * y, where x is one word and y one for each lane
+template <class T>
+struct Word;
+
+template <>
+struct Word<float> {
+  static Lanes fma(Lanes sum, const float* x, const float* y) { return sum + all(*x) * load(y); }
+};
+
+// COUNT rows of a group by a panel, of so many lines
+template <class T, int64_t COUNT>
+__attribute__((noinline)) void multiply_rows(const T* rows, const T* panel, int64_t lines,
+                                             float (*sums)[PANEL]) {
+  constexpr int64_t WORD = VALUES<T> / WORDS;
+  Lanes low[COUNT] = {}, high[COUNT] = {};
+  for (; lines > 0; --lines, rows += GROUP<T> * VALUES<T>, panel += PANEL * VALUES<T>)
+    for (int64_t k = 0; k < VALUES<T>; k += WORD) {
+      const T *x = rows + k, *y = panel + k * LANES, *z = y + LANES * VALUES<T>;
+#pragma GCC unroll 14
+      for (int64_t i = 0; i < COUNT; ++i) {
+        low[i] = Word<T>::fma(low[i], x + i * VALUES<T>, y);
+        high[i] = Word<T>::fma(high[i], x + i * VALUES<T>, z);
+      }
+    }
+  for (int64_t i = 0; i < COUNT; ++i) {
+    store(sums[i], low[i]);
+    store(sums[i] + LANES, high[i]);
+  }
+}
+
+template <class T, int64_t MOST>
+inline void multiply_some(const T* rows, int64_t count, const T* panel, int64_t lines,
+                          float (*sums)[PANEL]) {
+  if constexpr (MOST > 1)
+    if (count < MOST) return multiply_some<T, MOST - 1>(rows, count, panel, lines, sums);
+  multiply_rows<T, MOST>(rows, panel, lines, sums);
+}
+
+template <class T>
+inline void multiply(const T* rows, int64_t count, const T* panel, int64_t lines,
+                     float (*sums)[PANEL]) {
+  multiply_some<T, GROUP<T>>(rows, count, panel, lines, sums);
+}
+
+// What a thread needs in order to multiply, while in scope
+template <class T>
+struct Unit {};
+
+#ifdef HAS_BFLOAT16
+template <>
+inline void Rows<at::BFloat16>::put(int64_t row, int64_t c, Lanes v) const {
+  *reinterpret_cast<__m256bh*>(place(*this, row, c)) = _mm512_cvtneps_pbh((__m512)v);
+}
+#endif
+
+#ifdef HAS_TILES
+template <>
+constexpr int64_t GROUP<at::BFloat16> = 32;  // two tiles
+
+template <>
+struct Unit<at::BFloat16> {  // all eight tiles, 16 rows of 64 bytes
+  struct alignas(64) Config {
+    uint8_t palette = 1, start = 0, unused[14] = {};
+    uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+  };
+  Unit() {
+    const Config config;
+    _tile_loadconfig(&config);
+  }
+  ~Unit() { _tile_release(); }
+};
+
+// whatever the count, all rows of the group
+template <>
+inline void multiply(const at::BFloat16* rows, int64_t, const at::BFloat16* panel, int64_t lines,
+                     float (*sums)[PANEL]) {
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+  for (; lines > 0; --lines, rows += 1024, panel += 1024) {
+    _tile_loadd(4, rows, 64);
+    _tile_loadd(5, rows + 512, 64);
+    _tile_loadd(6, panel, 64);
+    _tile_loadd(7, panel + 512, 64);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+  }
+  _tile_stored(0, sums[0], sizeof(sums[0]));
+  _tile_stored(1, sums[0] + LANES, sizeof(sums[0]));
+  _tile_stored(2, sums[16], sizeof(sums[0]));
+  _tile_stored(3, sums[16] + LANES, sizeof(sums[0]));
+}
+
+// Linux gives a process its tiles on request: ARCH_REQ_XCOMP_PERM for XTILEDATA
+bool has_bfloat16() { return syscall(SYS_arch_prctl, 0x1023, 18) == 0; }
+#elif defined(HAS_BFLOAT16)
+template <>
+struct Word<at::BFloat16> {
+  static Lanes fma(Lanes sum, const at::BFloat16* x, const at::BFloat16* y) {
+    const __m512i pair = _mm512_set1_epi32(*reinterpret_cast<const Pair*>(x));
+    return (Lanes)_mm512_dpbf16_ps((__m512)sum, (__m512bh)pair, (__m512bh)_mm512_loadu_si512(y));
+  }
+  typedef int32_t Pair __attribute__((may_alias));
+};
+
+bool has_bfloat16() { return true; }
+#else
+bool has_bfloat16() { return false; }
+#endif
+
+// Inputs [from, to) of rows [0, count) by panels [first, last): done(row, output, low, high)
+template <class T, class Done>
+inline void product(const Rows<T>& rows, int64_t count, const Weight<T>& weight, int64_t first,
+                    int64_t last, int64_t from, int64_t to, const Done& done) {
+  alignas(64) float sums[GROUP<T>][PANEL];
+  for (int64_t p = first; p < last; ++p)
+    for (int64_t row = 0; row < count; row += GROUP<T>) {
+      const int64_t some = std::min(GROUP<T>, count - row);
+      multiply<T>(rows.group(row, 0), some, weight.panel(p, from), (to - from) / VALUES<T>, sums);
+      for (int64_t i = 0; i < some; ++i)
+        done(row + i, p * PANEL, load(sums[i]), load(sums[i] + LANES));
+    }
+}
+
+}  // namespace
