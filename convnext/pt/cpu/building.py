@@ -19,12 +19,9 @@ FLAGS = [
     "-march=native",
     "-mprefer-vector-width=512",
     "-fopenmp",
-    # sums in any order, but NaN and infinity as they are
     "-fno-math-errno",
     "-fno-trapping-math",
     "-fno-signed-zeros",
-    "-fassociative-math",
-    "-freciprocal-math",
 ]
 
 

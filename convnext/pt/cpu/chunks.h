@@ -15,8 +15,6 @@ namespace {
 
 constexpr int64_t FEWEST = 64;  // pixels for each thread; with fewer, threads share them
 
-inline int64_t parts(int64_t whole, int64_t part) { return (whole + part - 1) / part; }
-
 // task(i, thread) for every i < count, by whichever thread is free
 template <class Task>
 void in_parallel(int64_t count, const Task& task) {
@@ -63,15 +61,17 @@ struct Chunks {
     });
   }
 
-  // a linear layer, its panels shared out; done(pixel, output, low, high)
+  // a linear layer, its panels shared out; done(chunk, group, i, output, low, high)
   template <class Done>
   void share(const Room<T>& room, const Weight<T>& weight, const Done& done) const {
-    in_parallel(count * weight.panels, [&](int64_t task, int64_t) {
+    const int64_t step = parts(weight.panels, threads * 3), tasks = parts(weight.panels, step);
+    in_parallel(count * tasks, [&](int64_t task, int64_t) {
       const Unit<T> unit;
-      const int64_t i = task / weight.panels, panel = task % weight.panels, first = i * rows;
-      product(room.rows(i), std::min(rows, pixels - first), weight, panel, panel + 1, 0,
-              weight.inputs, [&](int64_t m, int64_t n, Lanes low, Lanes high) {
-                done(first + m, n, low, high);
+      const int64_t chunk = task / tasks, panel = task % tasks * step;
+      product(room.rows(chunk), std::min(rows, pixels - chunk * rows), weight, panel,
+              std::min(panel + step, weight.panels), 0, weight.inputs,
+              [&](int64_t group, int64_t i, int64_t n, Lanes low, Lanes high) {
+                done(chunk, group, i, n, low, high);
               });
     });
   }

@@ -30,12 +30,17 @@ void linear(int64_t pixels, const Weight<T>& weight, const Gather& gather, const
       const Rows<T> rows = room.rows(thread);
       gather(first, last, rows, 0);
       product(rows, last - first, weight, 0, weight.panels, 0, weight.inputs,
-              [&](int64_t m, int64_t n, Lanes a, Lanes b) { done(first + m, n, a, b); });
+              [&](int64_t group, int64_t i, int64_t n, Lanes low, Lanes high) {
+                done(first + group + i, n, low, high);
+              });
       for (int64_t i = first; i < last; ++i) finish(i);
     });
   } else {
     chunks.gather(room, gather);
-    chunks.share(room, weight, done);
+    chunks.share(room, weight,
+                 [&](int64_t chunk, int64_t group, int64_t i, int64_t n, Lanes low, Lanes high) {
+                   done(chunk * chunks.rows + group + i, n, low, high);
+                 });
     in_parallel(pixels, [&](int64_t i, int64_t) { finish(i); });
   }
 }
@@ -60,17 +65,19 @@ void stem(const at::Tensor& tensor, int64_t channels, const at::Tensor& pictures
         for (int64_t y = 0; y < patch; ++y, value += patch)
           std::copy_n(plane + (line % map.h * patch + y) * width + x * patch, patch, value);
       }
-      for (int64_t c = 0; c < rows.width; c += LANES) rows.put(row, c, load(&values[c]));
+      for (int64_t c = 0; c < rows.width; c += PANEL)
+        put(rows.row(row), c, load(&values[c]), load(&values[c + LANES]));
     }
   };
   const auto done = [&](int64_t i, int64_t n, Lanes low, Lanes high) {
-    store(map.data + places[i] + n, low + load(bias + n));
-    store(map.data + places[i] + n + LANES, high + load(bias + n + LANES));
+    store(map.at(places[i]) + n, low + load(bias + n));
+    store(map.at(places[i]) + (n + LANES), high + load(bias + n + LANES));
   };
   linear(map.pixels(), layer, gather, done, [&](int64_t i) {
-    float* pixel = map.data + places[i];
-    normalise(map, pixel, eps, mask.data(), [&](int64_t c, Lanes v) {
-      store(pixel + c, v * load(scale + c) + load(shift + c));
+    const Pixel pixel = map.at(places[i]);
+    normalise(map, pixel, eps, mask.data(), [&](int64_t c, Lanes low, Lanes high) {
+      store(pixel + c, low * load(scale + c) + load(shift + c));
+      store(pixel + (c + LANES), high * load(scale + c + LANES) + load(shift + c + LANES));
     });
   });
   zero_border(tensor);
@@ -87,14 +94,15 @@ void downsampling(const at::Tensor& tensor, int64_t channels, const Map& from,
     for (int64_t i = first; i < last; ++i, ++row)
       for (int64_t part = 0; part < 4; ++part) {
         const int64_t line = i / map.w, y = line % map.h * 2 + part / 2;
-        const float* pixel = from.pixel(line / map.h * from.h + y, i % map.w * 2 + part % 2);
-        normalise(from, pixel, eps, mask.data(),
-                  [&](int64_t c, Lanes v) { rows.put(row, part * from.width + c, v); });
+        const Pixel pixel = from.pixel(line / map.h * from.h + y, i % map.w * 2 + part % 2);
+        normalise(from, pixel, eps, mask.data(), [&](int64_t c, Lanes low, Lanes high) {
+          put(rows.row(row), part * from.width + c, low, high);
+        });
       }
   };
   const auto done = [&](int64_t i, int64_t n, Lanes low, Lanes high) {
-    store(map.data + places[i] + n, low + load(bias + n));
-    store(map.data + places[i] + n + LANES, high + load(bias + n + LANES));
+    store(map.at(places[i]) + n, low + load(bias + n));
+    store(map.at(places[i]) + (n + LANES), high + load(bias + n + LANES));
   };
   linear(map.pixels(), Weight<T>(weight), gather, done, [](int64_t) {});
   zero_border(tensor);
@@ -129,24 +137,22 @@ void block(const Map& from, const Map& to, const std::vector<int64_t>& places, c
       const int64_t x = i % from.w, some = std::min(from.w - x, last - i);
       depthwise(from, i / from.w, x, x + some, b.kernel, b.bias, line.data());
       for (int64_t j = 0; j < some; ++j, ++i, ++row) {
-        normalise(from, &line[j * from.width], eps, mask.data(),
-                  [&](int64_t c, Lanes v) { rows.put(row, c, v); });
-        const float* in = from.data + places[i];
-        float* out = to.data + places[i];
+        T* place = rows.row(row);
+        normalise(from, {&line[j * from.width], SOME}, eps, mask.data(),
+                  [&](int64_t c, Lanes low, Lanes high) { put(place, c, low, high); });
+        const Pixel in = from.at(places[i]), out = to.at(places[i]);
         for (int64_t c = 0; c < from.width; c += LANES)
           store(out + c, load(in + c) + load(b.reduce_bias + c));
       }
     }
   };
-  const auto activate = [&](const Rows<T>& hidden, int64_t m, int64_t n, const float* bias,
-                            Lanes low, Lanes high) {
-    hidden.put(m, n, gelu(low + load(bias)));
-    hidden.put(m, n + LANES, gelu(high + load(bias + LANES)));
+  const auto activate = [&](T* hidden, int64_t n, const float* bias, Lanes low, Lanes high) {
+    put(hidden, n, gelu(low + load(bias)), gelu(high + load(bias + LANES)));
   };
   const auto add = [&](int64_t i, int64_t n, Lanes low, Lanes high) {
-    float* x = to.data + places[i] + n;
-    store(x, load(x) + low);
-    store(x + LANES, load(x + LANES) + high);
+    const Pixel x = to.at(places[i]);
+    store(x + n, load(x + n) + low);
+    store(x + (n + LANES), load(x + (n + LANES)) + high);
   };
 
   if (!chunks.few) {
@@ -158,19 +164,26 @@ void block(const Map& from, const Map& to, const std::vector<int64_t>& places, c
       for (int64_t h = 0; h < b.reduce.inputs; h += hidden_width) {
         const int64_t end = std::min(h + hidden_width, b.reduce.inputs);
         product(rows, count, b.expand, h / PANEL, end / PANEL, 0, b.expand.inputs,
-                [&](int64_t m, int64_t n, Lanes low, Lanes high) {
-                  activate(hidden, m, n - h, b.expand_bias + n, low, high);
+                [&](int64_t group, int64_t i, int64_t n, Lanes low, Lanes high) {
+                  activate(hidden.row(group, i), n - h, b.expand_bias + n, low, high);
                 });
         product(hidden, count, b.reduce, 0, b.reduce.panels, h, end,
-                [&](int64_t m, int64_t n, Lanes low, Lanes high) { add(first + m, n, low, high); });
+                [&](int64_t group, int64_t i, int64_t n, Lanes low, Lanes high) {
+                  add(first + group + i, n, low, high);
+                });
       }
     });
   } else {
     chunks.gather(room, gather);
-    chunks.share(room, b.expand, [&](int64_t i, int64_t n, Lanes low, Lanes high) {
-      activate(hidden_room.rows(i / chunks.rows), i % chunks.rows, n, b.expand_bias + n, low, high);
-    });
-    chunks.share(hidden_room, b.reduce, add);
+    chunks.share(room, b.expand,
+                 [&](int64_t chunk, int64_t group, int64_t i, int64_t n, Lanes low, Lanes high) {
+                   T* hidden = hidden_room.rows(chunk).row(group, i);
+                   activate(hidden, n, b.expand_bias + n, low, high);
+                 });
+    chunks.share(hidden_room, b.reduce,
+                 [&](int64_t chunk, int64_t group, int64_t i, int64_t n, Lanes low, Lanes high) {
+                   add(chunk * chunks.rows + group + i, n, low, high);
+                 });
   }
 }
 

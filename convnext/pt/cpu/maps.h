@@ -1,7 +1,7 @@
 // Maps, and what is computed of one pixel and its neighbours.
 //
-// A map is (N, H + 6, W + 6, C) float32: a border of zeros as wide as the depthwise kernel reaches,
-// and C padded with zeros.
+// A map is (N, C / 16, H + 6, W + 6, 16) float32: a border of zeros as wide as the depthwise kernel
+// reaches, C padded with zeros, and neighbouring pixels' channels, a cache line of them, side by side.
 
 #pragma once
 
@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <type_traits>
 #include <vector>
 
 #include "lanes.h"
@@ -17,27 +18,39 @@
 namespace {
 
 constexpr int64_t KERNEL = 7, BORDER = KERNEL / 2;
+constexpr int64_t SOME = 16;  // channels that stand together
+
+// The first channels of one pixel; others follow at a distance
+struct Pixel {
+  float* data;
+  int64_t distance;
+  float* operator+(int64_t c) const { return data + c / SOME * distance + c % SOME; }
+};
 
 struct Map {
   float* data;
   int64_t n, h, w, c, width;  // h and w without the border; c channels, padded to width
 
   Map(const at::Tensor& t, int64_t channels)
-      : data(t.data_ptr<float>()), n(t.size(0)), h(t.size(1) - 2 * BORDER),
-        w(t.size(2) - 2 * BORDER), c(channels), width(t.size(3)) {}
+      : data(t.data_ptr<float>()), n(t.size(0)), h(t.size(2) - 2 * BORDER),
+        w(t.size(3) - 2 * BORDER), c(channels), width(t.size(1) * SOME) {}
 
   int64_t pixels() const { return n * h * w; }
-  int64_t line() const { return (w + 2 * BORDER) * width; }
+  int64_t line() const { return (w + 2 * BORDER) * SOME; }
+  int64_t plane() const { return (h + 2 * BORDER) * line(); }
   // where the kernel of the first pixel of the row-th line begins, in the border
-  float* corner(int64_t row) const { return data + (row / h * (h + 2 * BORDER) + row % h) * line(); }
-  float* pixel(int64_t row, int64_t x) const {
-    return corner(row) + BORDER * line() + (BORDER + x) * width;
+  float* corner(int64_t row) const {
+    return data + row / h * (width / SOME) * plane() + row % h * line();
   }
+  Pixel pixel(int64_t row, int64_t x) const {
+    return {corner(row) + BORDER * line() + (BORDER + x) * SOME, plane()};
+  }
+  Pixel at(int64_t place) const { return {data + place, plane()}; }
   std::vector<int64_t> places() const {  // of every pixel, from `data`
     std::vector<int64_t> table;
     table.reserve(pixels());
     for (int64_t row = 0; row < n * h; ++row)
-      for (int64_t x = 0; x < w; ++x) table.push_back(pixel(row, x) - data);
+      for (int64_t x = 0; x < w; ++x) table.push_back(pixel(row, x).data - data);
     return table;
   }
   std::vector<float> mask() const {  // 1 for channels, 0 for padding
@@ -48,56 +61,64 @@ struct Map {
 };
 
 void zero_border(const at::Tensor& map) {
-  for (int64_t axis : {1, 2}) {
+  for (int64_t axis : {2, 3}) {
     map.slice(axis, 0, BORDER).zero_();
     map.slice(axis, map.size(axis) - BORDER).zero_();
   }
 }
 
-// (x - mean) / sqrt(variance + eps) of one pixel; put(channel, lanes)
+// (x - mean) / sqrt(variance + eps) of a pixel of a map; put(channel, low, high), of any value in
+// padding
 template <class Put>
-inline void normalise(const Map& map, const float* in, float eps, const float* mask,
+inline void normalise(const Map& map, const Pixel& in, float eps, const float* mask,
                       const Put& put) {
   Lanes total{}, square{};
   for (int64_t c = 0; c < map.width; c += LANES) total += load(in + c);
-  const float mean = sum(total) / map.c;
+  const Lanes mean = all(sum(total) / map.c);
   for (int64_t c = 0; c < map.width; c += LANES) {
     const Lanes d = (load(in + c) - mean) * load(mask + c);
     square += d * d;
   }
-  const float scale = 1.0f / std::sqrt(sum(square) / map.c + eps);
-  for (int64_t c = 0; c < map.width; c += LANES)
-    put(c, (load(in + c) - mean) * scale * load(mask + c));
+  const Lanes scale = all(1.0f / std::sqrt(sum(square) / map.c + eps));
+  for (int64_t c = 0; c < map.width; c += 2 * LANES)
+    put(c, (load(in + c) - mean) * scale, (load(in + (c + LANES)) - mean) * scale);
 }
 
-// COUNT neighbouring pixels, LANES channels
-template <int COUNT>
-inline void convolve(const Map& map, const float* in, const float* weight, Lanes bias, float* out) {
+// COUNT neighbouring pixels, LANES channels, to as many places `width` apart
+template <int64_t COUNT>
+inline void convolve(const float* in, int64_t line, const float* weight, Lanes bias, float* out,
+                     int64_t width) {
   Lanes sums[COUNT];
-  for (int i = 0; i < COUNT; ++i) sums[i] = bias;
-  for (int64_t y = 0; y < KERNEL; ++y, in += map.line()) {
+  for (int64_t i = 0; i < COUNT; ++i) sums[i] = bias;
+  for (int64_t y = 0; y < KERNEL; ++y, in += line, weight += KERNEL * width) {
+    Lanes k[KERNEL];
+    for (int64_t x = 0; x < KERNEL; ++x) k[x] = load(weight + x * width);
+#pragma GCC unroll 32
+    for (int64_t j = 0; j < COUNT + KERNEL - 1; ++j) {
+      const Lanes value = load(in + j * SOME);
 #pragma GCC unroll 7
-    for (int64_t x = 0; x < KERNEL; ++x, weight += map.width) {
-      const Lanes k = load(weight);
-#pragma GCC unroll 7
-      for (int i = 0; i < COUNT; ++i) sums[i] += k * load(in + (x + i) * map.width);
+      for (int64_t x = 0; x < KERNEL; ++x)
+        if (0 <= j - x && j - x < COUNT) sums[j - x] += k[x] * value;
     }
   }
-  for (int i = 0; i < COUNT; ++i) store(out + i * map.width, sums[i]);
+  for (int64_t i = 0; i < COUNT; ++i) store(out + i * width, sums[i]);
 }
 
 // pixels [first, last) of the row-th line, one after the other
 inline void depthwise(const Map& map, int64_t row, int64_t first, int64_t last,
                       const float* weight, const float* bias, float* out) {
   for (int64_t c = 0; c < map.width; c += LANES) {
-    const float* in = map.corner(row) + c;
-    int64_t x = first;
-    for (; x + 7 <= last; x += 7)
-      convolve<7>(map, in + x * map.width, weight + c, load(bias + c),
-                  out + (x - first) * map.width + c);
-    for (; x < last; ++x)
-      convolve<1>(map, in + x * map.width, weight + c, load(bias + c),
-                  out + (x - first) * map.width + c);
+    const float* in = Pixel{map.corner(row) + first * SOME, map.plane()} + c;
+    const Lanes b = load(bias + c);
+    int64_t x = 0;
+    const auto by = [&](auto count) {
+      for (; x + count <= last - first; x += count)
+        convolve<count>(in + x * SOME, map.line(), weight + c, b, out + x * map.width + c,
+                        map.width);
+    };
+    by(std::integral_constant<int64_t, 14>());
+    by(std::integral_constant<int64_t, 7>());
+    by(std::integral_constant<int64_t, 1>());
   }
 }
 

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from convnext.params import KERNEL, NORM_EPS
 
 PADDED = 32  # channels are padded to a multiple
+TOGETHER = 16  # channels of a map, as maps.h has it
 BORDER = KERNEL // 2
 
 
@@ -27,7 +28,8 @@ class Memory(threading.local):
         self, count: int, height: int, width: int, channels: int, beside: Tensor | None = None
     ) -> Tensor:
         """A bordered map of the inner size given, in other memory than the map `beside` it."""
-        shape = (count, height + 2 * BORDER, width + 2 * BORDER, whole(channels))
+        sides = (height + 2 * BORDER, width + 2 * BORDER)
+        shape = (count, whole(channels) // TOGETHER, *sides, TOGETHER)
         size = math.prod(shape)
         which = beside is not None and beside.data_ptr() == self.kept[0].data_ptr()
         if self.kept[which].numel() < size:
@@ -109,7 +111,7 @@ class FastEncoder(FastModule):
         return tuple(maps) or (inner(x, before),)
 
     def downsample(self, x: Tensor, before: int, width: int, weights: list[Tensor]) -> Tensor:
-        height, breadth = (side - 2 * BORDER for side in x.shape[1:3])
+        height, breadth = (side - 2 * BORDER for side in x.shape[2:4])
         new = MEMORY.map(len(x), height // 2, breadth // 2, width, beside=x)
         torch.ops.convnext.downsampling_(new, width, x, before, *weights, NORM_EPS)
         return new
@@ -117,15 +119,16 @@ class FastEncoder(FastModule):
 
 def run(blocks: list[list[Tensor]], x: Tensor, width: int) -> Tensor:
     """Blocks in turn, each from one map to the other."""
-    count, height, breadth = x.shape[:3]
-    other = MEMORY.map(count, height - 2 * BORDER, breadth - 2 * BORDER, width, beside=x)
+    height, breadth = (side - 2 * BORDER for side in x.shape[2:4])
+    other = MEMORY.map(len(x), height, breadth, width, beside=x)
     torch.ops.convnext.blocks_(x, other, width, sum(blocks, []), NORM_EPS)
     return x if len(blocks) % 2 == 0 else other
 
 
 def inner(x: Tensor, width: int) -> Tensor:
-    """A copy of the map without its border and padding."""
-    return x[:, BORDER:-BORDER, BORDER:-BORDER, :width].clone(memory_format=torch.contiguous_format)
+    """A map (N, H, W, C) of its own, without border and padding."""
+    x = x[:, :, BORDER:-BORDER, BORDER:-BORDER].permute(0, 2, 3, 1, 4)
+    return x.flatten(3)[..., :width].contiguous()
 
 
 def whole(size: int) -> int:

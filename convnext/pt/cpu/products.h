@@ -37,6 +37,12 @@ constexpr int64_t VALUES = 64 / sizeof(T);  // of a line
 // as many rows as the CPU has registers for their sums of one panel
 template <class T>
 constexpr int64_t GROUP = LANES == 16 ? 14 : 6;
+#ifdef HAS_TILES
+template <>
+constexpr int64_t GROUP<at::BFloat16> = 32;  // two tiles
+#endif
+
+inline int64_t parts(int64_t whole, int64_t part) { return (whole + part - 1) / part; }
 
 // (outputs, inputs), padded to whole panels and lines
 at::Tensor packed(const at::Tensor& weight, bool bfloat16) {
@@ -61,21 +67,24 @@ template <class T>
 struct Rows {
   T* data;
   int64_t width;
-  const T* group(int64_t row, int64_t c) const { return data + row * width + c * GROUP<T>; }
-  void put(int64_t row, int64_t c, Lanes v) const;
+  // the i-th row of the group that begins with `row`: its first line
+  T* row(int64_t row, int64_t i) const { return data + row * width + i * VALUES<T>; }
+  T* row(int64_t row) const { return this->row(row - row % GROUP<T>, row % GROUP<T>); }
 };
 
-template <class T>
-inline T* place(const Rows<T>& rows, int64_t row, int64_t c) {
-  const int64_t i = row % GROUP<T>;
-  return rows.data + (row - i) * rows.width + c / VALUES<T> * VALUES<T> * GROUP<T> +
-         i * VALUES<T> + c % VALUES<T>;
+// values [c, c + PANEL) of a row, whose first line is given
+inline void put(float* row, int64_t c, Lanes low, Lanes high) {
+  const auto place = [&](int64_t i) { return row + i / WORDS * WORDS * GROUP<float> + i % WORDS; };
+  store(place(c), low);
+  store(place(c + LANES), high);
 }
 
-template <>
-inline void Rows<float>::put(int64_t row, int64_t c, Lanes v) const {
-  store(place(*this, row, c), v);
+#ifdef HAS_BFLOAT16
+inline void put(at::BFloat16* row, int64_t c, Lanes low, Lanes high) {
+  auto* line = reinterpret_cast<__m512bh*>(row + c * GROUP<at::BFloat16>);
+  *line = _mm512_cvtne2ps_pbh((__m512)high, (__m512)low);
 }
+#endif
 
 // Words as they are multiplied: sum + x * y, where x is one word and y one for each lane
 template <class T>
@@ -86,13 +95,15 @@ struct Word<float> {
   static Lanes fma(Lanes sum, const float* x, const float* y) { return sum + all(*x) * load(y); }
 };
 
-// COUNT rows of a group by a panel, of so many lines
+// COUNT rows of a group by a panel of so many lines. Of what will be needed next, `ahead`, it asks
+// for `step` lines with each of its own.
 template <class T, int64_t COUNT>
 __attribute__((noinline)) void multiply_rows(const T* rows, const T* panel, int64_t lines,
-                                             float (*sums)[PANEL]) {
+                                             const T* ahead, int64_t step, float (*sums)[PANEL]) {
   constexpr int64_t WORD = VALUES<T> / WORDS;
   Lanes low[COUNT] = {}, high[COUNT] = {};
-  for (; lines > 0; --lines, rows += GROUP<T> * VALUES<T>, panel += PANEL * VALUES<T>)
+  for (; lines > 0; --lines, rows += GROUP<T> * VALUES<T>, panel += PANEL * VALUES<T>) {
+    for (int64_t i = 0; i < step; ++i, ahead += VALUES<T>) __builtin_prefetch(ahead);
     for (int64_t k = 0; k < VALUES<T>; k += WORD) {
       const T *x = rows + k, *y = panel + k * LANES, *z = y + LANES * VALUES<T>;
 #pragma GCC unroll 14
@@ -101,6 +112,7 @@ __attribute__((noinline)) void multiply_rows(const T* rows, const T* panel, int6
         high[i] = Word<T>::fma(high[i], x + i * VALUES<T>, z);
       }
     }
+  }
   for (int64_t i = 0; i < COUNT; ++i) {
     store(sums[i], low[i]);
     store(sums[i] + LANES, high[i]);
@@ -109,33 +121,24 @@ __attribute__((noinline)) void multiply_rows(const T* rows, const T* panel, int6
 
 template <class T, int64_t MOST>
 inline void multiply_some(const T* rows, int64_t count, const T* panel, int64_t lines,
-                          float (*sums)[PANEL]) {
+                          const T* ahead, int64_t step, float (*sums)[PANEL]) {
   if constexpr (MOST > 1)
-    if (count < MOST) return multiply_some<T, MOST - 1>(rows, count, panel, lines, sums);
-  multiply_rows<T, MOST>(rows, panel, lines, sums);
+    if (count < MOST)
+      return multiply_some<T, MOST - 1>(rows, count, panel, lines, ahead, step, sums);
+  multiply_rows<T, MOST>(rows, panel, lines, ahead, step, sums);
 }
 
 template <class T>
-inline void multiply(const T* rows, int64_t count, const T* panel, int64_t lines,
-                     float (*sums)[PANEL]) {
-  multiply_some<T, GROUP<T>>(rows, count, panel, lines, sums);
+inline void multiply(const T* rows, int64_t count, const T* panel, int64_t lines, const T* ahead,
+                     int64_t step, float (*sums)[PANEL]) {
+  multiply_some<T, GROUP<T>>(rows, count, panel, lines, ahead, step, sums);
 }
 
 // What a thread needs in order to multiply, while in scope
 template <class T>
 struct Unit {};
 
-#ifdef HAS_BFLOAT16
-template <>
-inline void Rows<at::BFloat16>::put(int64_t row, int64_t c, Lanes v) const {
-  *reinterpret_cast<__m256bh*>(place(*this, row, c)) = _mm512_cvtneps_pbh((__m512)v);
-}
-#endif
-
 #ifdef HAS_TILES
-template <>
-constexpr int64_t GROUP<at::BFloat16> = 32;  // two tiles
-
 template <>
 struct Unit<at::BFloat16> {  // all eight tiles, 16 rows of 64 bytes
   struct alignas(64) Config {
@@ -153,7 +156,7 @@ struct Unit<at::BFloat16> {  // all eight tiles, 16 rows of 64 bytes
 // whatever the count, all rows of the group
 template <>
 inline void multiply(const at::BFloat16* rows, int64_t, const at::BFloat16* panel, int64_t lines,
-                     float (*sums)[PANEL]) {
+                     const at::BFloat16*, int64_t, float (*sums)[PANEL]) {
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);
@@ -191,18 +194,23 @@ bool has_bfloat16() { return true; }
 bool has_bfloat16() { return false; }
 #endif
 
-// Inputs [from, to) of rows [0, count) by panels [first, last): done(row, output, low, high)
+// Inputs [from, to) of rows [0, count) by panels [first, last), to done(group, i, output, low, high)
+// for the i-th row of the group that begins with row `group`
 template <class T, class Done>
 inline void product(const Rows<T>& rows, int64_t count, const Weight<T>& weight, int64_t first,
                     int64_t last, int64_t from, int64_t to, const Done& done) {
   alignas(64) float sums[GROUP<T>][PANEL];
-  for (int64_t p = first; p < last; ++p)
-    for (int64_t row = 0; row < count; row += GROUP<T>) {
-      const int64_t some = std::min(GROUP<T>, count - row);
-      multiply<T>(rows.group(row, 0), some, weight.panel(p, from), (to - from) / VALUES<T>, sums);
+  const int64_t lines = (to - from) / VALUES<T>, groups = parts(count, GROUP<T>);
+  for (int64_t p = first; p < last; ++p) {
+    const T *panel = weight.panel(p, from), *ahead = weight.panel(std::min(p + 1, last - 1), from);
+    const int64_t step = parts(PANEL, groups);
+    for (int64_t g = 0; g < groups; ++g) {
+      const int64_t group = g * GROUP<T>, some = std::min(GROUP<T>, count - group);
+      multiply(rows.row(group, 0), some, panel, lines, ahead + g * lines * step * VALUES<T>, step, sums);
       for (int64_t i = 0; i < some; ++i)
-        done(row + i, p * PANEL, load(sums[i]), load(sums[i] + LANES));
+        done(group, i, p * PANEL, load(sums[i]), load(sums[i] + LANES));
     }
+  }
 }
 
 }  // namespace
