@@ -9,6 +9,8 @@
 #include <ATen/ATen.h>
 #include <torch/library.h>
 
+#include <memory>
+
 #include "chunks.h"
 #include "lanes.h"
 #include "maps.h"
@@ -80,7 +82,7 @@ void stem(const at::Tensor& tensor, int64_t channels, const at::Tensor& pictures
       store(pixel + (c + LANES), high * load(scale + c + LANES) + load(shift + c + LANES));
     });
   });
-  zero_border(tensor);
+  zero_border(map);
 }
 
 template <class T>
@@ -105,7 +107,7 @@ void downsampling(const at::Tensor& tensor, int64_t channels, const Map& from,
     store(map.at(places[i]) + (n + LANES), high + load(bias + n + LANES));
   };
   linear(map.pixels(), Weight<T>(weight), gather, done, [](int64_t) {});
-  zero_border(tensor);
+  zero_border(map);
 }
 
 template <class T>
@@ -132,10 +134,10 @@ void block(const Map& from, const Map& to, const std::vector<int64_t>& places, c
 
   // the norm's rows, and what the branch is added to
   const auto gather = [&](int64_t first, int64_t last, const Rows<T>& rows, int64_t row) {
-    std::vector<float> line(from.w * from.width);
+    const std::unique_ptr<float[]> line(new float[std::min(from.w, last - first) * from.width]);
     for (int64_t i = first; i < last;) {
       const int64_t x = i % from.w, some = std::min(from.w - x, last - i);
-      depthwise(from, i / from.w, x, x + some, b.kernel, b.bias, line.data());
+      depthwise(from, i / from.w, x, x + some, b.kernel, b.bias, line.get());
       for (int64_t j = 0; j < some; ++j, ++i, ++row) {
         T* place = rows.row(row);
         normalise(from, {&line[j * from.width], SOME}, eps, mask.data(),
@@ -147,7 +149,7 @@ void block(const Map& from, const Map& to, const std::vector<int64_t>& places, c
     }
   };
   const auto activate = [&](T* hidden, int64_t n, const float* bias, Lanes low, Lanes high) {
-    put(hidden, n, gelu(low + load(bias)), gelu(high + load(bias + LANES)));
+    put(hidden, n, gelu<T>(low + load(bias)), gelu<T>(high + load(bias + LANES)));
   };
   const auto add = [&](int64_t i, int64_t n, Lanes low, Lanes high) {
     const Pixel x = to.at(places[i]);
@@ -190,8 +192,8 @@ void block(const Map& from, const Map& to, const std::vector<int64_t>& places, c
 template <class T>
 void blocks(const at::Tensor& map, const at::Tensor& other, int64_t channels,
             at::TensorList weights, double eps) {
-  zero_border(other);
   Map from(map, channels), to(other, channels);
+  zero_border(to);
   const std::vector<int64_t> places = from.places();
   for (size_t i = 0; i < weights.size(); i += 6, std::swap(from, to))
     block(from, to, places, Block<T>(weights.slice(i, 6)), eps);

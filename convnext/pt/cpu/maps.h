@@ -6,6 +6,7 @@
 #pragma once
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <cmath>
@@ -49,8 +50,10 @@ struct Map {
   std::vector<int64_t> places() const {  // of every pixel, from `data`
     std::vector<int64_t> table;
     table.reserve(pixels());
-    for (int64_t row = 0; row < n * h; ++row)
-      for (int64_t x = 0; x < w; ++x) table.push_back(pixel(row, x).data - data);
+    for (int64_t row = 0; row < n * h; ++row) {
+      const int64_t first = pixel(row, 0).data - data;
+      for (int64_t x = 0; x < w; ++x) table.push_back(first + x * SOME);
+    }
     return table;
   }
   std::vector<float> mask() const {  // 1 for channels, 0 for padding
@@ -60,11 +63,18 @@ struct Map {
   }
 };
 
-void zero_border(const at::Tensor& map) {
-  for (int64_t axis : {2, 3}) {
-    map.slice(axis, 0, BORDER).zero_();
-    map.slice(axis, map.size(axis) - BORDER).zero_();
-  }
+inline void zero_border(const Map& map) {
+  const int64_t planes = map.n * map.width / SOME, line = map.line();
+  at::parallel_for(0, planes, 8, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      float* plane = map.data + i * map.plane();
+      const int64_t edge = BORDER * line + BORDER * SOME;  // lines above, and the first line's left
+      std::fill_n(plane, edge, 0.0f);
+      for (int64_t y = 1; y < map.h; ++y)  // one line's right, and the next one's left
+        std::fill_n(plane + (BORDER + y) * line - BORDER * SOME, 2 * BORDER * SOME, 0.0f);
+      std::fill_n(plane + map.plane() - edge, edge, 0.0f);
+    }
+  });
 }
 
 // (x - mean) / sqrt(variance + eps) of a pixel of a map; put(channel, low, high), of any value in
