@@ -34,8 +34,9 @@ def fast(model: Model, dtype: torch.dtype | str | None = None) -> Model:
 
     Returns:
         A network of the class of `model`, in evaluation mode, with the same arguments and outputs.
-        Where there are no kernels for it (no compiler; bfloat16 on a CPU without AMX; another
-        device, dtype or activation) a plain copy in `dtype`, with a RuntimeWarning that says why.
+        Where there are no kernels for it (no compiler; bfloat16 on a CPU without AVX-512 BF16 or
+        AMX; another device, dtype or activation) a plain copy in `dtype`, with a RuntimeWarning
+        that says why.
 
     Raises:
         TypeError: `model` is no network of this library.
@@ -73,5 +74,5 @@ def _obstacle(model: PreTrainedModel, dtype: torch.dtype) -> str | None:
     except BuildError as error:
         return f"the kernels could not be compiled: {error}"
     if dtype == torch.bfloat16 and not has_bfloat16:
-        return "this CPU has no tiles (AMX) to multiply bfloat16"
+        return "this CPU has no instructions (AVX-512 BF16 or AMX) to multiply bfloat16"
     return None

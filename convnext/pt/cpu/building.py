@@ -17,7 +17,6 @@ SOURCE = Path(__file__).with_name("kernels.cpp")
 FLAGS = [
     "-O3",
     "-march=native",
-    "-mprefer-vector-width=512",
     "-fopenmp",
     "-fno-math-errno",
     "-fno-trapping-math",
@@ -33,13 +32,13 @@ class BuildError(RuntimeError):
 def build() -> bool:
     """Make torch.ops.convnext; whether it multiplies bfloat16.
 
-    The result is kept where torch keeps extensions (TORCH_EXTENSIONS_DIR), under a name of this
-    CPU's abilities: a home folder may be shared by machines of several kinds.
+    The result is kept where torch keeps extensions (TORCH_EXTENSIONS_DIR), under a name of all that
+    decides it: a home folder may be shared by machines of several kinds.
 
     Raises:
         BuildError: there is no compiler, no ninja, or they failed.
     """
-    name = f"convnext_kernels_{zlib.crc32(_abilities().encode()):08x}"
+    name = f"convnext_kernels_{zlib.crc32(_inputs()):08x}"
     try:
         from torch.utils import cpp_extension  # takes a third of a second, and setuptools
 
@@ -64,7 +63,15 @@ def _ninja_on_path() -> Iterator[None]:
         os.environ["PATH"] = before
 
 
-def _abilities() -> str:
+def _inputs() -> bytes:
+    """This release of torch, this CPU's abilities, the flags and the sources."""
+    sources = [*sorted(SOURCE.parent.glob("*.h")), SOURCE]
+    facts = [torch.__version__, abilities(), *FLAGS, *(path.read_text() for path in sources)]
+    return "\n".join(facts).encode()
+
+
+def abilities() -> str:
+    """What instructions this CPU has, in the system's words."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         for line in cpuinfo.read_text().splitlines():

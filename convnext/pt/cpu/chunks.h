@@ -66,7 +66,7 @@ struct Chunks {
   void share(const Room<T>& room, const Weight<T>& weight, const Done& done) const {
     const int64_t step = parts(weight.panels, threads * 3), tasks = parts(weight.panels, step);
     in_parallel(count * tasks, [&](int64_t task, int64_t) {
-      const Unit<T> unit;
+      [[maybe_unused]] const Unit<T> unit;
       const int64_t chunk = task / tasks, panel = task % tasks * step;
       product(room.rows(chunk), std::min(rows, pixels - chunk * rows), weight, panel,
               std::min(panel + step, weight.panels), 0, weight.inputs,

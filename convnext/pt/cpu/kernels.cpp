@@ -28,7 +28,7 @@ void linear(int64_t pixels, const Weight<T>& weight, const Gather& gather, const
   const Room<T> room(chunks, weight.inputs);
   if (!chunks.few) {
     chunks.each([&](int64_t first, int64_t last, int64_t thread) {
-      const Unit<T> unit;
+      [[maybe_unused]] const Unit<T> unit;
       const Rows<T> rows = room.rows(thread);
       gather(first, last, rows, 0);
       product(rows, last - first, weight, 0, weight.panels, 0, weight.inputs,
@@ -159,7 +159,7 @@ void block(const Map& from, const Map& to, const std::vector<int64_t>& places, c
 
   if (!chunks.few) {
     chunks.each([&](int64_t first, int64_t last, int64_t thread) {
-      const Unit<T> unit;
+      [[maybe_unused]] const Unit<T> unit;
       const Rows<T> rows = room.rows(thread), hidden = hidden_room.rows(thread);
       const int64_t count = last - first;
       gather(first, last, rows, 0);

@@ -100,9 +100,9 @@ inline void convolve(const float* in, int64_t line, const float* weight, Lanes b
                      int64_t width) {
   Lanes sums[COUNT];
   for (int64_t i = 0; i < COUNT; ++i) sums[i] = bias;
-  for (int64_t y = 0; y < KERNEL; ++y, in += line, weight += KERNEL * width) {
+  for (int64_t y = 0; y < KERNEL; ++y, in += line, weight += KERNEL * SOME) {
     Lanes k[KERNEL];
-    for (int64_t x = 0; x < KERNEL; ++x) k[x] = load(weight + x * width);
+    for (int64_t x = 0; x < KERNEL; ++x) k[x] = load(weight + x * SOME);
 #pragma GCC unroll 32
     for (int64_t j = 0; j < COUNT + KERNEL - 1; ++j) {
       const Lanes value = load(in + j * SOME);
@@ -119,11 +119,12 @@ inline void depthwise(const Map& map, int64_t row, int64_t first, int64_t last,
                       const float* weight, const float* bias, float* out) {
   for (int64_t c = 0; c < map.width; c += LANES) {
     const float* in = Pixel{map.corner(row) + first * SOME, map.plane()} + c;
+    const float* k = Pixel{const_cast<float*>(weight), KERNEL * KERNEL * SOME} + c;
     const Lanes b = load(bias + c);
     int64_t x = 0;
     const auto by = [&](auto count) {
       for (; x + count <= last - first; x += count)
-        convolve<count>(in + x * SOME, map.line(), weight + c, b, out + x * map.width + c,
+        convolve<count>(in + x * SOME, map.line(), k, b, out + x * map.width + c,
                         map.width);
     };
     by(std::integral_constant<int64_t, 14>());

@@ -92,9 +92,7 @@ class FastEncoder(FastModule):
             fold_downsampling(stage.downsampling_layer, dtype) if stage.downsampling_layer else []
             for stage in stages
         ]
-        self.blocks = [
-            [fold_block(layer, dtype) for layer in stage.layers] for stage in stages
-        ]
+        self.blocks = [[fold_block(layer, dtype) for layer in stage.layers] for stage in stages]
 
     def forward(self, x: Tensor, output_hidden_states: bool = False) -> tuple[Tensor, ...]:
         before = self.widths[0]
@@ -121,7 +119,8 @@ def run(blocks: list[list[Tensor]], x: Tensor, width: int) -> Tensor:
     """Blocks in turn, each from one map to the other."""
     height, breadth = (side - 2 * BORDER for side in x.shape[2:4])
     other = MEMORY.map(len(x), height, breadth, width, beside=x)
-    torch.ops.convnext.blocks_(x, other, width, sum(blocks, []), NORM_EPS)
+    weights = [tensor for block in blocks for tensor in block]
+    torch.ops.convnext.blocks_(x, other, width, weights, NORM_EPS)
     return x if len(blocks) % 2 == 0 else other
 
 
@@ -144,7 +143,7 @@ def fold_block(layer: Any, dtype: torch.dtype) -> list[Tensor]:
     norm_weight, norm_bias, scale = (v.double() for v in (norm.weight, norm.bias, scale))
     weight1, weight2 = first.weight.double(), second.weight.double()
     return [
-        padded(layer.dwconv.weight.flatten(1).t()),
+        kernels(layer.dwconv.weight),
         padded(layer.dwconv.bias),
         packed(weight1 * norm_weight, dtype),
         padded(first.bias + weight1 @ norm_bias),
@@ -166,6 +165,12 @@ def padded(values: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """The last axis padded with zeros to whole PADDED."""
     missing = whole(values.shape[-1]) - values.shape[-1]
     return F.pad(values.detach(), (0, missing)).to(dtype).contiguous()
+
+
+def kernels(weight: Tensor) -> Tensor:
+    """(C, 1, 7, 7) as a map's channels are: (C / 16, 7, 7, 16)."""
+    values = padded(weight.flatten(1).t())
+    return values.unflatten(1, (-1, TOGETHER)).transpose(0, 1).contiguous()
 
 
 def packed(weight: Tensor, dtype: torch.dtype) -> Tensor:
