@@ -65,6 +65,22 @@ def test_any_number_of_pictures_of_any_size(count, sides):
     assert error(fast(model), model, pixels(model, count, sides)) < FLOAT32
 
 
+@pytest.fixture
+def threads(request):
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("threads", [1, 3, 16], indirect=True)
+@pytest.mark.parametrize("sides", [(3, 4), (17, 41)])
+def test_any_number_of_threads(threads, sides):
+    """Of so many, 16 share the pixels of the last stages, in one chunk and in several."""
+    model = tiny.classifier()
+    assert error(fast(model), model, pixels(model, 1, sides)) < FLOAT32
+
+
 def test_the_tolerance_sees_mistakes():
     def swap(layer):
         layer.dwconv.weight.data = layer.dwconv.weight.data.transpose(2, 3).contiguous()

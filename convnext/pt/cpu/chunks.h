@@ -26,9 +26,6 @@ void in_parallel(int64_t count, const Task& task) {
   });
 }
 
-template <class T>
-struct Room;
-
 // At most 128 rows each: their values, and some of their hidden values, fit a core's cache
 template <class T>
 struct Chunks {
@@ -52,44 +49,44 @@ struct Chunks {
     });
   }
 
-  // a row for every pixel, in parts
+  // a row for every pixel, a group at a time
   template <class Gather>
-  void gather(const Room<T>& room, const Gather& gather) const {
+  void gather(const Rows<T>& all, const Gather& gather) const {
     in_parallel(parts(pixels, GROUP<T>), [&](int64_t i, int64_t) {
-      const int64_t first = i * GROUP<T>;
-      gather(first, std::min(pixels, first + GROUP<T>), room.rows(first / rows), first % rows);
+      gather(i * GROUP<T>, std::min(pixels, (i + 1) * GROUP<T>), all.from(i * GROUP<T>));
     });
   }
 
-  // a linear layer, its panels shared out; done(chunk, group, i, output, low, high)
+  // a linear layer, some of its panels at a time; done(group of pixels, i, output, low, high)
   template <class Done>
-  void share(const Room<T>& room, const Weight<T>& weight, const Done& done) const {
+  void share(const Rows<T>& all, const Weight<T>& weight, const Done& done) const {
     const int64_t step = parts(weight.panels, threads * 3), tasks = parts(weight.panels, step);
     in_parallel(count * tasks, [&](int64_t task, int64_t) {
       [[maybe_unused]] const Unit<T> unit;
-      const int64_t chunk = task / tasks, panel = task % tasks * step;
-      product(room.rows(chunk), std::min(rows, pixels - chunk * rows), weight, panel,
+      const int64_t first = task / tasks * rows, panel = task % tasks * step;
+      product(all.from(first), std::min(rows, pixels - first), weight, panel,
               std::min(panel + step, weight.panels), 0, weight.inputs,
               [&](int64_t group, int64_t i, int64_t n, Lanes low, Lanes high) {
-                done(chunk, group, i, n, low, high);
+                done(first + group, i, n, low, high);
               });
     });
   }
 };
 
-// Rows of the chunk that a thread has in hand; of every chunk, where threads share them
+// Rows of the chunk that a thread has in hand; of all, where threads share them
 template <class T>
 struct Room {
-  at::Tensor memory;  // (chunks, rows, width)
+  int64_t rows, width;
+  at::Tensor memory;
 
-  Room(const Chunks<T>& chunks, int64_t width)
-      : memory(at::empty({chunks.few ? chunks.count : std::min(chunks.count, chunks.threads),
-                          chunks.rows, width},
+  Room(const Chunks<T>& chunks, int64_t width_)
+      : rows(chunks.rows), width(width_),
+        memory(at::empty({chunks.few ? chunks.count : std::min(chunks.count, chunks.threads), rows,
+                          width},
                          at::CppTypeToScalarType<T>::value)) {}
 
-  Rows<T> rows(int64_t chunk) const {
-    return {memory.data_ptr<T>() + chunk * memory.size(1) * memory.size(2), memory.size(2)};
-  }
+  Rows<T> all() const { return {memory.data_ptr<T>(), width}; }
+  Rows<T> of(int64_t thread) const { return all().from(thread * rows); }
 };
 
 }  // namespace

@@ -20,7 +20,8 @@ namespace {
 
 constexpr int64_t HIDDEN_LINES = 32;  // of a pixel's hidden values at a time
 
-// rows, gathered for pixels, through a linear layer; done(pixel, output, low, high), finish(pixel)
+// A linear layer of rows, gathered for pixels, and what is to follow for each:
+// gather(first pixel, last, rows), done(pixel, output, low, high), finish(pixel)
 template <class T, class Gather, class Done, class Finish>
 void linear(int64_t pixels, const Weight<T>& weight, const Gather& gather, const Done& done,
             const Finish& finish) {
@@ -29,19 +30,18 @@ void linear(int64_t pixels, const Weight<T>& weight, const Gather& gather, const
   if (!chunks.few) {
     chunks.each([&](int64_t first, int64_t last, int64_t thread) {
       [[maybe_unused]] const Unit<T> unit;
-      const Rows<T> rows = room.rows(thread);
-      gather(first, last, rows, 0);
-      product(rows, last - first, weight, 0, weight.panels, 0, weight.inputs,
+      gather(first, last, room.of(thread));
+      product(room.of(thread), last - first, weight, 0, weight.panels, 0, weight.inputs,
               [&](int64_t group, int64_t i, int64_t n, Lanes low, Lanes high) {
                 done(first + group + i, n, low, high);
               });
       for (int64_t i = first; i < last; ++i) finish(i);
     });
   } else {
-    chunks.gather(room, gather);
-    chunks.share(room, weight,
-                 [&](int64_t chunk, int64_t group, int64_t i, int64_t n, Lanes low, Lanes high) {
-                   done(chunk * chunks.rows + group + i, n, low, high);
+    chunks.gather(room.all(), gather);
+    chunks.share(room.all(), weight,
+                 [&](int64_t group, int64_t i, int64_t n, Lanes low, Lanes high) {
+                   done(group + i, n, low, high);
                  });
     in_parallel(pixels, [&](int64_t i, int64_t) { finish(i); });
   }
@@ -57,9 +57,9 @@ void stem(const at::Tensor& tensor, int64_t channels, const at::Tensor& pictures
   const std::vector<int64_t> places = map.places();
   const std::vector<float> mask = map.mask();
   const Weight<T> layer(weight);
-  const auto gather = [&](int64_t first, int64_t last, const Rows<T>& rows, int64_t row) {
+  const auto gather = [&](int64_t first, int64_t last, const Rows<T>& rows) {
     std::vector<float> values(rows.width, 0.0f);
-    for (int64_t i = first; i < last; ++i, ++row) {
+    for (int64_t i = first; i < last; ++i) {
       const int64_t line = i / map.w, x = i % map.w;
       float* value = values.data();
       for (int64_t colour = 0; colour < colours; ++colour) {
@@ -68,7 +68,7 @@ void stem(const at::Tensor& tensor, int64_t channels, const at::Tensor& pictures
           std::copy_n(plane + (line % map.h * patch + y) * width + x * patch, patch, value);
       }
       for (int64_t c = 0; c < rows.width; c += PANEL)
-        put(rows.row(row), c, load(&values[c]), load(&values[c + LANES]));
+        put(rows.row(i - first), c, load(&values[c]), load(&values[c + LANES]));
     }
   };
   const auto done = [&](int64_t i, int64_t n, Lanes low, Lanes high) {
@@ -92,13 +92,13 @@ void downsampling(const at::Tensor& tensor, int64_t channels, const Map& from,
   const float* bias = bias_.data_ptr<float>();
   const std::vector<int64_t> places = map.places();
   const std::vector<float> mask = from.mask();
-  const auto gather = [&](int64_t first, int64_t last, const Rows<T>& rows, int64_t row) {
-    for (int64_t i = first; i < last; ++i, ++row)
+  const auto gather = [&](int64_t first, int64_t last, const Rows<T>& rows) {
+    for (int64_t i = first; i < last; ++i)
       for (int64_t part = 0; part < 4; ++part) {
         const int64_t line = i / map.w, y = line % map.h * 2 + part / 2;
         const Pixel pixel = from.pixel(line / map.h * from.h + y, i % map.w * 2 + part % 2);
         normalise(from, pixel, eps, mask.data(), [&](int64_t c, Lanes low, Lanes high) {
-          put(rows.row(row), part * from.width + c, low, high);
+          put(rows.row(i - first), part * from.width + c, low, high);
         });
       }
   };
@@ -112,82 +112,77 @@ void downsampling(const at::Tensor& tensor, int64_t channels, const Map& from,
 
 template <class T>
 struct Block {
-  const float *kernel, *bias;
-  Weight<T> expand;
-  const float* expand_bias;
-  Weight<T> reduce;
-  const float* reduce_bias;
+  Map from, to;
+  const int64_t* places;
+  const float *kernel, *bias, *expand_bias, *reduce_bias, *mask;
+  Weight<T> expand, reduce;
+  float eps;
 
-  explicit Block(at::TensorList w)
-      : kernel(w[0].data_ptr<float>()), bias(w[1].data_ptr<float>()), expand(w[2]),
-        expand_bias(w[3].data_ptr<float>()), reduce(w[4]), reduce_bias(w[5].data_ptr<float>()) {}
-};
-
-template <class T>
-void block(const Map& from, const Map& to, const std::vector<int64_t>& places, const Block<T>& b,
-           float eps) {
-  const Chunks<T> chunks(from.pixels());
-  const int64_t hidden_width =
-      chunks.few ? b.reduce.inputs : std::min(b.reduce.inputs, HIDDEN_LINES * VALUES<T>);
-  const Room<T> room(chunks, from.width), hidden_room(chunks, hidden_width);
-  const std::vector<float> mask = from.mask();
-
-  // the norm's rows, and what the branch is added to
-  const auto gather = [&](int64_t first, int64_t last, const Rows<T>& rows, int64_t row) {
+  // The norm's rows; and the pixels that the branch is added to
+  void gather(int64_t first, int64_t last, const Rows<T>& rows) const {
     const std::unique_ptr<float[]> line(new float[std::min(from.w, last - first) * from.width]);
     for (int64_t i = first; i < last;) {
       const int64_t x = i % from.w, some = std::min(from.w - x, last - i);
-      depthwise(from, i / from.w, x, x + some, b.kernel, b.bias, line.get());
-      for (int64_t j = 0; j < some; ++j, ++i, ++row) {
-        T* place = rows.row(row);
-        normalise(from, {&line[j * from.width], SOME}, eps, mask.data(),
-                  [&](int64_t c, Lanes low, Lanes high) { put(place, c, low, high); });
+      depthwise(from, i / from.w, x, x + some, kernel, bias, line.get());
+      for (int64_t j = 0; j < some; ++j, ++i) {
+        T* row = rows.row(i - first);
+        normalise(from, {&line[j * from.width], SOME}, eps, mask,
+                  [&](int64_t c, Lanes low, Lanes high) { put(row, c, low, high); });
         const Pixel in = from.at(places[i]), out = to.at(places[i]);
         for (int64_t c = 0; c < from.width; c += LANES)
-          store(out + c, load(in + c) + load(b.reduce_bias + c));
+          store(out + c, load(in + c) + load(reduce_bias + c));
       }
     }
-  };
-  const auto activate = [&](T* hidden, int64_t n, const float* bias, Lanes low, Lanes high) {
-    put(hidden, n, gelu<T>(low + load(bias)), gelu<T>(high + load(bias + LANES)));
-  };
-  const auto add = [&](int64_t i, int64_t n, Lanes low, Lanes high) {
+  }
+
+  // Hidden values from `n` on, which stand in the row from `place` on
+  void activate(T* row, int64_t place, int64_t n, Lanes low, Lanes high) const {
+    const float* b = expand_bias + n;
+    put(row, place, gelu<T>(low + load(b)), gelu<T>(high + load(b + LANES)));
+  }
+
+  void add(int64_t i, int64_t n, Lanes low, Lanes high) const {
     const Pixel x = to.at(places[i]);
     store(x + n, load(x + n) + low);
     store(x + (n + LANES), load(x + (n + LANES)) + high);
-  };
+  }
 
-  if (!chunks.few) {
-    chunks.each([&](int64_t first, int64_t last, int64_t thread) {
-      [[maybe_unused]] const Unit<T> unit;
-      const Rows<T> rows = room.rows(thread), hidden = hidden_room.rows(thread);
-      const int64_t count = last - first;
-      gather(first, last, rows, 0);
-      for (int64_t h = 0; h < b.reduce.inputs; h += hidden_width) {
-        const int64_t end = std::min(h + hidden_width, b.reduce.inputs);
-        product(rows, count, b.expand, h / PANEL, end / PANEL, 0, b.expand.inputs,
-                [&](int64_t group, int64_t i, int64_t n, Lanes low, Lanes high) {
-                  activate(hidden.row(group, i), n - h, b.expand_bias + n, low, high);
-                });
-        product(hidden, count, b.reduce, 0, b.reduce.panels, h, end,
-                [&](int64_t group, int64_t i, int64_t n, Lanes low, Lanes high) {
-                  add(first + group + i, n, low, high);
-                });
-      }
-    });
-  } else {
-    chunks.gather(room, gather);
-    chunks.share(room, b.expand,
-                 [&](int64_t chunk, int64_t group, int64_t i, int64_t n, Lanes low, Lanes high) {
-                   T* hidden = hidden_room.rows(chunk).row(group, i);
-                   activate(hidden, n, b.expand_bias + n, low, high);
+  // A chunk, some of its hidden values at a time
+  void chunk(int64_t first, int64_t last, const Rows<T>& rows, const Rows<T>& hidden) const {
+    [[maybe_unused]] const Unit<T> unit;
+    gather(first, last, rows);
+    for (int64_t h = 0; h < reduce.inputs; h += hidden.width) {
+      const int64_t end = std::min(h + hidden.width, reduce.inputs);
+      product(rows, last - first, expand, h / PANEL, end / PANEL, 0, expand.inputs,
+              [&](int64_t group, int64_t i, int64_t n, Lanes low, Lanes high) {
+                activate(hidden.row(group, i), n - h, n, low, high);
+              });
+      product(hidden, last - first, reduce, 0, reduce.panels, h, end,
+              [&](int64_t group, int64_t i, int64_t n, Lanes low, Lanes high) {
+                add(first + group + i, n, low, high);
+              });
+    }
+  }
+
+  void run() const {
+    const Chunks<T> chunks(from.pixels());
+    const int64_t some = std::min(reduce.inputs, HIDDEN_LINES * VALUES<T>);
+    const Room<T> room(chunks, from.width), hidden(chunks, chunks.few ? reduce.inputs : some);
+    if (!chunks.few)
+      return chunks.each([&](int64_t first, int64_t last, int64_t thread) {
+        chunk(first, last, room.of(thread), hidden.of(thread));
+      });
+    chunks.gather(room.all(), [&](auto... arguments) { gather(arguments...); });
+    chunks.share(room.all(), expand,
+                 [&](int64_t group, int64_t i, int64_t n, Lanes low, Lanes high) {
+                   activate(hidden.all().row(group, i), n, n, low, high);
                  });
-    chunks.share(hidden_room, b.reduce,
-                 [&](int64_t chunk, int64_t group, int64_t i, int64_t n, Lanes low, Lanes high) {
-                   add(chunk * chunks.rows + group + i, n, low, high);
+    chunks.share(hidden.all(), reduce,
+                 [&](int64_t group, int64_t i, int64_t n, Lanes low, Lanes high) {
+                   add(group + i, n, low, high);
                  });
   }
-}
+};
 
 template <class T>
 void blocks(const at::Tensor& map, const at::Tensor& other, int64_t channels,
@@ -195,8 +190,12 @@ void blocks(const at::Tensor& map, const at::Tensor& other, int64_t channels,
   Map from(map, channels), to(other, channels);
   zero_border(to);
   const std::vector<int64_t> places = from.places();
+  const std::vector<float> mask = from.mask();
+  const auto vector = [&](size_t i) { return weights[i].data_ptr<float>(); };
   for (size_t i = 0; i < weights.size(); i += 6, std::swap(from, to))
-    block(from, to, places, Block<T>(weights.slice(i, 6)), eps);
+    Block<T>{from, to, places.data(), vector(i), vector(i + 1), vector(i + 3), vector(i + 5), mask.data(),
+             Weight<T>(weights[i + 2]), Weight<T>(weights[i + 4]), static_cast<float>(eps)}
+        .run();
 }
 
 #ifdef HAS_BFLOAT16

@@ -67,9 +67,11 @@ template <class T>
 struct Rows {
   T* data;
   int64_t width;
-  // the i-th row of the group that begins with `row`: its first line
-  T* row(int64_t row, int64_t i) const { return data + row * width + i * VALUES<T>; }
-  T* row(int64_t row) const { return this->row(row - row % GROUP<T>, row % GROUP<T>); }
+  // those from a group's first on
+  Rows from(int64_t group) const { return {data + group * width, width}; }
+  // the first line of the i-th row of a group
+  T* row(int64_t group, int64_t i) const { return data + group * width + i * VALUES<T>; }
+  T* row(int64_t i) const { return row(i - i % GROUP<T>, i % GROUP<T>); }
 };
 
 // values [c, c + PANEL) of a row, whose first line is given
