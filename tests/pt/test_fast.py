@@ -101,6 +101,12 @@ def test_the_tolerance_sees_mistakes():
     assert error(tiny.classifier(hidden_act="gelu_new"), model, pictures) > 5 * FLOAT32
 
 
+def test_no_picture_at_all():
+    model = tiny.classifier()
+    nothing = pixels(model)[:0]
+    assert fast(model)(nothing).logits.shape == model(nothing).logits.shape == (0, 3)
+
+
 def test_outputs_are_those_of_the_class():
     model = tiny.classifier()
     quick = fast(model)

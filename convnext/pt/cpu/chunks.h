@@ -32,12 +32,13 @@ struct Chunks {
   static constexpr int64_t MOST = 128 / GROUP<T> * GROUP<T>;
   int64_t pixels, threads = at::get_num_threads();
   bool few = pixels < threads * FEWEST;
-  int64_t rows = MOST, count;
+  int64_t rows, count;
 
   explicit Chunks(int64_t pixels_) : pixels(pixels_) {
     // as many for one thread as for another
     const int64_t shares = few ? 1 : threads * parts(pixels, threads * MOST);
-    rows = std::min(MOST, parts(parts(pixels, shares), GROUP<T>) * GROUP<T>);
+    const int64_t groups = parts(parts(pixels, shares), GROUP<T>);
+    rows = std::clamp(groups * GROUP<T>, GROUP<T>, MOST);
     count = parts(pixels, rows);
   }
 

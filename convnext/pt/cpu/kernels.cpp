@@ -1,10 +1,10 @@
 // ConvNeXt's stem, downsampling and blocks for inference on a CPU; called by network.py.
 //
 // Each reads one map and writes another. A thread takes a chunk of pixels and does everything for
-// them while they are in its cache; where there are too few pixels for that, all threads share them,
-// and take some outputs of every linear layer each. The caller has folded the norm's weight and bias
-// and the layer scale into the linear layers, and padded and packed all weights. T is what these
-// multiply; everything else is float32.
+// them while they are in its cache; where there are too few pixels for that, all threads share
+// them, and take some outputs of every linear layer each. The caller has folded the norm's weight
+// and bias and the layer scale into the linear layers, and padded and packed all weights. T is what
+// these multiply; everything else is float32.
 
 #include <ATen/ATen.h>
 #include <torch/library.h>
@@ -193,8 +193,9 @@ void blocks(const at::Tensor& map, const at::Tensor& other, int64_t channels,
   const std::vector<float> mask = from.mask();
   const auto vector = [&](size_t i) { return weights[i].data_ptr<float>(); };
   for (size_t i = 0; i < weights.size(); i += 6, std::swap(from, to))
-    Block<T>{from, to, places.data(), vector(i), vector(i + 1), vector(i + 3), vector(i + 5), mask.data(),
-             Weight<T>(weights[i + 2]), Weight<T>(weights[i + 4]), static_cast<float>(eps)}
+    Block<T>{from, to, places.data(), vector(i), vector(i + 1), vector(i + 3), vector(i + 5),
+             mask.data(), Weight<T>(weights[i + 2]), Weight<T>(weights[i + 4]),
+             static_cast<float>(eps)}
         .run();
 }
 

@@ -1,7 +1,7 @@
 // Maps, and what is computed of one pixel and its neighbours.
 //
 // A map is (N, C / 16, H + 6, W + 6, 16) float32: a border of zeros as wide as the depthwise kernel
-// reaches, C padded with zeros, and neighbouring pixels' channels, a cache line of them, side by side.
+// reaches, C padded with zeros, and a cache line of one pixel's channels beside that of the next.
 
 #pragma once
 

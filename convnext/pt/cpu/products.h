@@ -1,8 +1,8 @@
 // Products of rows and packed weights: what a linear layer is.
 //
 // T is what is multiplied: float, or bfloat16 by dot products of pairs (AVX-512 BF16) or by tiles
-// (AMX). Sums are float. Everything is laid out in lines of 64 bytes, which hold WORDS words: a word
-// is a float, or two bfloat16.
+// (AMX). Sums are float. Everything is laid out in lines of 64 bytes, which hold WORDS words: a
+// word is a float, or two bfloat16.
 //
 // Rows: groups of GROUP rows, in each the first line of every row, then the second of every row...
 // Weights: panels of PANEL outputs, in each a block for every line of the inputs, which holds two
@@ -196,19 +196,20 @@ bool has_bfloat16() { return true; }
 bool has_bfloat16() { return false; }
 #endif
 
-// Inputs [from, to) of rows [0, count) by panels [first, last), to done(group, i, output, low, high)
-// for the i-th row of the group that begins with row `group`
+// Inputs [from, to) of rows [0, count) by panels [first, last); done(group, i, output, low, high)
+// takes a panel of results of the i-th row of the group that begins with row `group`
 template <class T, class Done>
 inline void product(const Rows<T>& rows, int64_t count, const Weight<T>& weight, int64_t first,
                     int64_t last, int64_t from, int64_t to, const Done& done) {
   alignas(64) float sums[GROUP<T>][PANEL];
   const int64_t lines = (to - from) / VALUES<T>, groups = parts(count, GROUP<T>);
   for (int64_t p = first; p < last; ++p) {
-    const T *panel = weight.panel(p, from), *ahead = weight.panel(std::min(p + 1, last - 1), from);
-    const int64_t step = parts(PANEL, groups);
+    const T *panel = weight.panel(p, from), *next = weight.panel(std::min(p + 1, last - 1), from);
+    const int64_t step = parts(PANEL, groups);  // every group asks for a part of the next panel
     for (int64_t g = 0; g < groups; ++g) {
       const int64_t group = g * GROUP<T>, some = std::min(GROUP<T>, count - group);
-      multiply(rows.row(group, 0), some, panel, lines, ahead + g * lines * step * VALUES<T>, step, sums);
+      const T* ahead = next + g * lines * step * VALUES<T>;
+      multiply(rows.row(group, 0), some, panel, lines, ahead, step, sums);
       for (int64_t i = 0; i < some; ++i)
         done(group, i, p * PANEL, load(sums[i]), load(sums[i] + LANES));
     }
