@@ -47,6 +47,15 @@ void linear(int64_t pixels, const Weight<T>& weight, const Gather& gather, const
   }
 }
 
+// What a layer's results become: a map, with a bias
+inline auto biased(const Map& map, const std::vector<int64_t>& places, const float* bias) {
+  return [&map, &places, bias](int64_t i, int64_t n, Lanes low, Lanes high) {
+    const Pixel pixel = map.at(places[i]);
+    store(pixel + n, low + load(bias + n));
+    store(pixel + (n + LANES), high + load(bias + n + LANES));
+  };
+}
+
 template <class T>
 void stem(const at::Tensor& tensor, int64_t channels, const at::Tensor& pictures, int64_t patch,
           const at::Tensor& weight, at::TensorList vectors, double eps) {
@@ -71,11 +80,7 @@ void stem(const at::Tensor& tensor, int64_t channels, const at::Tensor& pictures
         put(rows.row(i - first), c, load(&values[c]), load(&values[c + LANES]));
     }
   };
-  const auto done = [&](int64_t i, int64_t n, Lanes low, Lanes high) {
-    store(map.at(places[i]) + n, low + load(bias + n));
-    store(map.at(places[i]) + (n + LANES), high + load(bias + n + LANES));
-  };
-  linear(map.pixels(), layer, gather, done, [&](int64_t i) {
+  linear(map.pixels(), layer, gather, biased(map, places, bias), [&](int64_t i) {
     const Pixel pixel = map.at(places[i]);
     normalise(map, pixel, eps, mask.data(), [&](int64_t c, Lanes low, Lanes high) {
       store(pixel + c, low * load(scale + c) + load(shift + c));
@@ -102,11 +107,7 @@ void downsampling(const at::Tensor& tensor, int64_t channels, const Map& from,
         });
       }
   };
-  const auto done = [&](int64_t i, int64_t n, Lanes low, Lanes high) {
-    store(map.at(places[i]) + n, low + load(bias + n));
-    store(map.at(places[i]) + (n + LANES), high + load(bias + n + LANES));
-  };
-  linear(map.pixels(), Weight<T>(weight), gather, done, [](int64_t) {});
+  linear(map.pixels(), Weight<T>(weight), gather, biased(map, places, bias), [](int64_t) {});
   zero_border(map);
 }
 
