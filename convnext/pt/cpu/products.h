@@ -103,7 +103,9 @@ template <class T, int64_t COUNT>
 __attribute__((noinline)) void multiply_rows(const T* rows, const T* panel, int64_t lines,
                                              const T* ahead, int64_t step, float (*sums)[PANEL]) {
   constexpr int64_t WORD = VALUES<T> / WORDS;
-  Lanes low[COUNT] = {}, high[COUNT] = {};
+  Lanes low[COUNT], high[COUNT];
+#pragma GCC unroll 14
+  for (int64_t i = 0; i < COUNT; ++i) low[i] = high[i] = Lanes{};
   for (; lines > 0; --lines, rows += GROUP<T> * VALUES<T>, panel += PANEL * VALUES<T>) {
     for (int64_t i = 0; i < step; ++i, ahead += VALUES<T>) __builtin_prefetch(ahead);
     for (int64_t k = 0; k < VALUES<T>; k += WORD) {
@@ -115,6 +117,7 @@ __attribute__((noinline)) void multiply_rows(const T* rows, const T* panel, int6
       }
     }
   }
+#pragma GCC unroll 14
   for (int64_t i = 0; i < COUNT; ++i) {
     store(sums[i], low[i]);
     store(sums[i] + LANES, high[i]);
