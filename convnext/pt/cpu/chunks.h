@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <memory>
 
 #include "products.h"
 
@@ -15,14 +16,22 @@ namespace {
 
 constexpr int64_t FEWEST = 64;  // pixels for each thread; with fewer, threads share them
 
-// task(i, thread) for every i < count, by whichever thread is free
+// task(i, thread) for every i < count: each thread begins with a share of its own, whose neighbours
+// it has in its cache, and helps with the others' when that is done
 template <class Task>
 void in_parallel(int64_t count, const Task& task) {
   const int64_t threads = std::min<int64_t>(count, at::get_num_threads());
-  std::atomic<int64_t> next{0};
+  struct alignas(64) Next {
+    std::atomic<int64_t> value{0};
+  };
+  const std::unique_ptr<Next[]> next(new Next[threads]);
   at::parallel_for(0, threads, 1, [&](int64_t begin, int64_t end) {
     for (int64_t thread = begin; thread < end; ++thread)
-      for (int64_t i; (i = next++) < count;) task(i, thread);
+      for (int64_t i = 0; i < threads; ++i) {
+        const int64_t share = (thread + i) % threads, last = count * (share + 1) / threads;
+        for (int64_t t; (t = count * share / threads + next[share].value++) < last;)
+          task(t, thread);
+      }
   });
 }
 

@@ -12,6 +12,7 @@
 #include <memory>
 
 #include "chunks.h"
+#include "gelu.h"
 #include "lanes.h"
 #include "maps.h"
 #include "products.h"
@@ -119,7 +120,7 @@ struct Block {
   Weight<T> expand, reduce;
   float eps;
 
-  // The norm's rows; and the pixels that the branch is added to
+  // The norm's rows
   void gather(int64_t first, int64_t last, const Rows<T>& rows) const {
     const std::unique_ptr<float[]> line(new float[std::min(from.w, last - first) * from.width]);
     for (int64_t i = first; i < last;) {
@@ -129,9 +130,6 @@ struct Block {
         T* row = rows.row(i - first);
         normalise(from, {&line[j * from.width], SOME}, eps, mask,
                   [&](int64_t c, Lanes low, Lanes high) { put(row, c, low, high); });
-        const Pixel in = from.at(places[i]), out = to.at(places[i]);
-        for (int64_t c = 0; c < from.width; c += LANES)
-          store(out + c, load(in + c) + load(reduce_bias + c));
       }
     }
   }
@@ -142,10 +140,15 @@ struct Block {
     put(row, place, gelu<T>(low + load(b)), gelu<T>(high + load(b + LANES)));
   }
 
-  void add(int64_t i, int64_t n, Lanes low, Lanes high) const {
-    const Pixel x = to.at(places[i]);
-    store(x + n, load(x + n) + low);
-    store(x + (n + LANES), load(x + (n + LANES)) + high);
+  // The branch, or a part of it, to what it is added to
+  void add(bool begins, int64_t i, int64_t n, Lanes low, Lanes high) const {
+    const Pixel x = (begins ? from : to).at(places[i]), sum = to.at(places[i]);
+    if (begins) {
+      low += load(reduce_bias + n);
+      high += load(reduce_bias + n + LANES);
+    }
+    store(sum + n, load(x + n) + low);
+    store(sum + (n + LANES), load(x + (n + LANES)) + high);
   }
 
   // A chunk, some of its hidden values at a time
@@ -160,7 +163,7 @@ struct Block {
               });
       product(hidden, last - first, reduce, 0, reduce.panels, h, end,
               [&](int64_t group, int64_t i, int64_t n, Lanes low, Lanes high) {
-                add(first + group + i, n, low, high);
+                add(h == 0, first + group + i, n, low, high);
               });
     }
   }
@@ -180,7 +183,7 @@ struct Block {
                  });
     chunks.share(hidden.all(), reduce,
                  [&](int64_t group, int64_t i, int64_t n, Lanes low, Lanes high) {
-                   add(group + i, n, low, high);
+                   add(true, group + i, n, low, high);
                  });
   }
 };
