@@ -35,28 +35,25 @@ void in_parallel(int64_t count, const Task& task) {
   });
 }
 
-// At most 128 rows each: their values, and some of their hidden values, fit a core's cache
+// Whole groups of rows, at most 128 rows each: their values, and some of their hidden values, fit a
+// core's cache
 template <class T>
 struct Chunks {
   static constexpr int64_t MOST = 128 / GROUP<T> * GROUP<T>;
-  int64_t pixels, threads = at::get_num_threads();
+  int64_t pixels, threads = at::get_num_threads(), groups = parts(pixels, GROUP<T>);
   bool few = pixels < threads * FEWEST;
-  int64_t rows, count;
+  // as many for one thread as for another
+  int64_t count = few ? parts(pixels, MOST) : threads * parts(pixels, threads * MOST);
+  int64_t rows = parts(groups, std::max<int64_t>(count, 1)) * GROUP<T>;  // of the longest
 
-  explicit Chunks(int64_t pixels_) : pixels(pixels_) {
-    // as many for one thread as for another
-    const int64_t shares = few ? 1 : threads * parts(pixels, threads * MOST);
-    const int64_t groups = parts(parts(pixels, shares), GROUP<T>);
-    rows = std::clamp(groups * GROUP<T>, GROUP<T>, MOST);
-    count = parts(pixels, rows);
-  }
+  explicit Chunks(int64_t pixels_) : pixels(pixels_) {}
+
+  int64_t start(int64_t i) const { return std::min(pixels, groups * i / count * GROUP<T>); }
 
   // task(first pixel, last, thread)
   template <class Task>
   void each(const Task& task) const {
-    in_parallel(count, [&](int64_t i, int64_t thread) {
-      task(i * rows, std::min(pixels, (i + 1) * rows), thread);
-    });
+    in_parallel(count, [&](int64_t i, int64_t thread) { task(start(i), start(i + 1), thread); });
   }
 
   // a row for every pixel, a group at a time
@@ -73,9 +70,10 @@ struct Chunks {
     const int64_t step = parts(weight.panels, threads * 3), tasks = parts(weight.panels, step);
     in_parallel(count * tasks, [&](int64_t task, int64_t) {
       [[maybe_unused]] const Unit<T> unit;
-      const int64_t first = task / tasks * rows, panel = task % tasks * step;
-      product(all.from(first), std::min(rows, pixels - first), weight, panel,
-              std::min(panel + step, weight.panels), 0, weight.inputs,
+      const int64_t first = start(task / tasks), last = start(task / tasks + 1),
+                    panel = task % tasks * step;
+      product(all.from(first), last - first, weight, panel, std::min(panel + step, weight.panels),
+              0, weight.inputs,
               [&](int64_t group, int64_t i, int64_t n, Lanes low, Lanes high) {
                 done(first + group, i, n, low, high);
               });
