@@ -68,7 +68,7 @@ struct Parabolas {
 
   Lanes operator()(Lanes u) const {
     constexpr float INTEGERS = 8388608.0f;  // from here on, floats are integers
-    const Lanes index = least(all(COUNT - 1.0f), u * (1 / WIDTH)) + INTEGERS;
+    const Lanes index = least(all(INTEGERS + COUNT - 1), u * (1 / WIDTH) + INTEGERS);
     return entry(a, index) + u * (entry(b, index) + u * entry(c, index));
   }
 };

@@ -74,8 +74,10 @@ void stem(const at::Tensor& tensor, int64_t channels, const at::Tensor& pictures
       float* value = values.data();
       for (int64_t colour = 0; colour < colours; ++colour) {
         const float* plane = in + (line / map.h * colours + colour) * height * width;
-        for (int64_t y = 0; y < patch; ++y, value += patch)
-          std::copy_n(plane + (line % map.h * patch + y) * width + x * patch, patch, value);
+        for (int64_t y = 0; y < patch; ++y, value += patch) {
+          const float* first = plane + (line % map.h * patch + y) * width + x * patch;
+          patch == 4 ? std::copy_n(first, 4, value) : std::copy_n(first, patch, value);  // at once
+        }
       }
       for (int64_t c = 0; c < rows.width; c += PANEL)
         put(rows.row(i - first), c, load(&values[c]), load(&values[c + LANES]));
