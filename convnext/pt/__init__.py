@@ -6,7 +6,7 @@ except ImportError as error:
     raise ImportError("convnext.pt needs PyTorch: pip install 'convnext[pt]'") from error
 
 from convnext import outputs
-from convnext.pt.cpu import fast
+from convnext.pt.fast import fast
 from convnext.pt.model import ConvNextForImageClassification, ConvNextModel
 from convnext.pt.preprocessing import WithPreprocessing
 

@@ -11,7 +11,7 @@ try:
 except ImportError as error:
     raise ImportError("convnext.tf needs Keras 3: pip install 'convnext[tf]'") from error
 
-from convnext.tf.frozen import fast
+from convnext.tf.fast import fast
 from convnext.tf.model import TFConvNextForImageClassification, TFConvNextModel
 
 __all__ = ["TFConvNextForImageClassification", "TFConvNextModel", "fast"]

@@ -22,7 +22,7 @@ def compiled(model: Any, function: Callable[[tf.Tensor], Any]) -> Callable[[Any]
     return tf.function(function, input_signature=[any_pictures(model)])
 
 
-def frozen(layer: Any, *shape: int | None) -> Callable[[tf.Tensor], Any]:
+def frozen(layer: Any, *shape: int | None, **options: Any) -> Callable[[tf.Tensor], Any]:
     """What a layer makes in inference of a tensor of that shape: a graph without variables.
 
     TensorFlow multiplies by constants faster: it casts, folds and packs them only once.
@@ -32,7 +32,7 @@ def frozen(layer: Any, *shape: int | None) -> Callable[[tf.Tensor], Any]:
     def function(x: tf.Tensor) -> Any:
         constants = [(variable, tf.constant(value)) for variable, value in values]
         with keras.StatelessScope(state_mapping=constants):
-            return layer(x)
+            return layer(x, **options)
 
     spec = tf.TensorSpec(shape, layer.compute_dtype)
     return tf.function(function, autograph=False).get_concrete_function(spec)

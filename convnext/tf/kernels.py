@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -9,10 +10,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from convnext.cpu import Network, aligned
 from convnext.store import blocks
 
 ONES = (1, 1, 1, 1)  # strides
-ALIGNMENT = 64  # bytes, that TensorFlow's kernels count on
 
 
 def in_graph() -> bool:
@@ -43,10 +44,15 @@ def one_pass(function: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def has_gpu() -> bool:
+    """Whether TensorFlow computes on one, for which nothing here is."""
+    return bool(tf.config.list_logical_devices("GPU"))
+
+
 def has_layer_norm(x: tf.Tensor) -> bool:
     """Whether `layer_norm` is for x: its kernel is one of CPUs."""
     known = x.dtype in (tf.float32, tf.bfloat16)
-    return known and not tf.config.list_logical_devices("GPU")
+    return known and not has_gpu()
 
 
 def layer_norm(x: tf.Tensor, gamma: Any, beta: Any, epsilon: float) -> tf.Tensor:
@@ -112,6 +118,28 @@ def _kernel_gradient(x: tf.Tensor, kernel: tf.Tensor, outer: tf.Tensor) -> tf.Te
     return tf.reduce_sum(tf.reshape(each, (side, side, count, channels)), 2)[..., None]
 
 
+def compiled_maps(
+    network: Network, x: tf.Tensor, widths: tuple[int, ...], every: bool
+) -> list[tf.Tensor]:
+    """Maps (N, H, W, C) of pictures (N, H, W, I), so many channels wide; all, or the last."""
+    widths = widths if every else widths[-1:]
+
+    def run(pictures: np.ndarray) -> list[np.ndarray]:
+        return network(pictures.transpose(0, 3, 1, 2), threads(), every)
+
+    maps = tf.nest.flatten(tf.numpy_function(run, [x], [tf.float32] * len(widths)))
+    for width, values in zip(widths, maps, strict=True):
+        values.set_shape((x.shape[0], None, None, width))
+    return maps
+
+
+def threads() -> int:
+    """As many as TensorFlow computes one operation with."""
+    asked = tf.config.threading.get_intra_op_parallelism_threads()
+    has_affinity = hasattr(os, "sched_getaffinity")
+    return asked or (len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1)
+
+
 def untouched(shape: tuple[int, ...], dtype: str) -> tf.Tensor:
     """Memory that is set aside only: Keras' `empty` fills it with zeros."""
     return tf.raw_ops.Empty(shape=shape, dtype=tf.as_dtype(dtype))
@@ -119,8 +147,6 @@ def untouched(shape: tuple[int, ...], dtype: str) -> tf.Tensor:
 
 def copied(array: np.ndarray) -> tf.Tensor:
     """The array's values, copied once. TensorFlow's own conversion copies up to three times."""
-    memory = np.empty(array.nbytes + ALIGNMENT, np.uint8)
-    start = -memory.ctypes.data % ALIGNMENT
-    whole = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    whole = aligned(array.shape, array.dtype)  # as TensorFlow's kernels count on
     blocks.fill(whole, array)
     return tf.experimental.dlpack.from_dlpack(whole.__dlpack__())

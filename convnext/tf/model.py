@@ -144,7 +144,7 @@ class TFConvNextStage(Composite):
 
 
 class TFConvNextEncoder(Composite):
-    """All stages: map (N, H, W, C) -> the maps before the first and after every stage."""
+    """All stages: map (N, H, W, C) -> the last one's, or those before the first and after each."""
 
     def __init__(self, config: ConvNextConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -153,11 +153,14 @@ class TFConvNextEncoder(Composite):
             for stage in range(config.num_stages)
         ]
 
-    def call(self, x: Any, training: bool = False) -> tuple[Any, ...]:
-        maps = [x]
+    def call(
+        self, x: Any, output_hidden_states: bool = False, training: bool = False
+    ) -> tuple[Any, ...]:
+        maps: tuple[Any, ...] = (x,)
         for stage in self.stages:
-            maps.append(stage(maps[-1], training=training))
-        return tuple(maps)
+            x = stage(x, training=training)
+            maps = (*maps, x) if output_hidden_states else (x,)
+        return maps
 
 
 @keras.saving.register_keras_serializable("convnext")
@@ -207,11 +210,12 @@ class TFConvNextModel(PreTrainedModel):
         """
         (pixel_values,) = unpacked(pixel_values)
         x = to_nhwc(pixel_values, self.config, self.data_format)
-        maps = self.encoder(self.embeddings(x), training=training)
-        pooled = self.layernorm(average(maps[-1]))
-        asked = tuple(from_nhwc(x, self.data_format) for x in maps)
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
+        x = self.embeddings(x)
+        maps = self.encoder(x, output_hidden_states=output_hidden_states, training=training)
+        pooled = self.layernorm(average(maps[-1]))
+        asked = tuple(from_nhwc(x, self.data_format) for x in maps)
         output = ConvNextModelOutput(asked[-1], pooled, asked if output_hidden_states else ())
         return as_asked(output, self.config.return_dict if return_dict is None else return_dict)
 

@@ -118,11 +118,9 @@ class PreTrainedModel(keras.Model):
             save_directory: a folder, made where it is missing; files of its names are replaced.
             max_shard_size: bytes, or such as "200MB"; larger weights are written in shards.
         """
-        tensors = {
-            name: _of(variable).restored(row.axes)
-            for name, (variable, row) in self._variables().items()
-        }
-        store.save_folder(save_directory, self.config, tensors, max_shard_size=max_shard_size)
+        store.save_folder(
+            save_directory, self.config, canonical_values(self), max_shard_size=max_shard_size
+        )
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -239,6 +237,14 @@ class PreTrainedModel(keras.Model):
             owner = self if path.startswith(VARIABLES.rows["head"] + ".") else self._base()
             found[row.canonical] = (_walk(owner, path), row)
         return found
+
+
+def canonical_values(model: PreTrainedModel) -> dict[str, Tensor]:
+    """Canonical name -> values in PyTorch's layout, to be read when asked for."""
+    return {
+        name: _of(variable).restored(row.axes)
+        for name, (variable, row) in model._variables().items()
+    }
 
 
 def _walk(owner: Any, path: str) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from convnext.pt.cpu import building
+from convnext.cpu import building
 from tests.pt.test_fast import FLOAT32
 
 HERE = Path(__file__)
@@ -19,12 +19,13 @@ if "avx512_bf16" in building.abilities():  # as every CPU with tiles has
 # in a process of its own, since a process has one set of kernels
 CODE = """
 import copy, json, sys
+from convnext import cpu
 from convnext.pt import fast
-from convnext.pt.cpu import building
+from convnext.cpu import building
 from tests.pt import test_fast, tiny
 
 building.FLAGS += sys.argv[1:]
-has_bfloat16 = building.build()
+has_bfloat16 = cpu.has_bfloat16()
 found = {}
 for name, fields in test_fast.NETWORKS.items():
     model = tiny.classifier(**fields)

@@ -2,8 +2,6 @@
 
 #pragma once
 
-#include <c10/util/BFloat16.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -33,7 +31,7 @@ inline Lanes gelu<float>(Lanes x) {
   return 0.5f * x + magnitude(x) * quotient(u * p, q);
 }
 
-#ifdef __AVX512BF16__
+#ifdef HAS_BFLOAT16
 // The second term as a parabola about every multiple of WIDTH, and as |x| / 2 about the last and
 // beyond: off by 1.5e-5, a twentieth of what bfloat16 rounds there
 struct Parabolas {
@@ -76,7 +74,7 @@ struct Parabolas {
 const Parabolas PARABOLAS;
 
 template <>
-inline Lanes gelu<at::BFloat16>(Lanes x) {
+inline Lanes gelu<BFloat16>(Lanes x) {
   return 0.5f * x + PARABOLAS(magnitude(x));
 }
 #endif

@@ -1,65 +1,42 @@
-// Pixels shared out among threads, and memory for their rows.
+// Pixels shared out among threads, and room for their rows.
 
 #pragma once
 
-#include <ATen/ATen.h>
-#include <ATen/Parallel.h>
-
 #include <algorithm>
-#include <atomic>
 #include <cstdint>
-#include <memory>
 
 #include "products.h"
+#include "threads.h"
 
 namespace {
 
 constexpr int64_t FEWEST = 64;  // pixels for each thread; with fewer, threads share them
-
-// task(i, thread) for every i < count: each thread begins with a share of its own, whose neighbours
-// it has in its cache, and helps with the others' when that is done
-template <class Task>
-void in_parallel(int64_t count, const Task& task) {
-  const int64_t threads = std::min<int64_t>(count, at::get_num_threads());
-  struct alignas(64) Next {
-    std::atomic<int64_t> value{0};
-  };
-  const std::unique_ptr<Next[]> next(new Next[threads]);
-  at::parallel_for(0, threads, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t thread = begin; thread < end; ++thread)
-      for (int64_t i = 0; i < threads; ++i) {
-        const int64_t share = (thread + i) % threads, last = count * (share + 1) / threads;
-        for (int64_t t; (t = count * share / threads + next[share].value++) < last;)
-          task(t, thread);
-      }
-  });
-}
 
 // Whole groups of rows, at most 128 rows each: their values, and some of their hidden values, fit a
 // core's cache
 template <class T>
 struct Chunks {
   static constexpr int64_t MOST = 128 / GROUP<T> * GROUP<T>;
-  int64_t pixels, threads = at::get_num_threads(), groups = parts(pixels, GROUP<T>);
+  int64_t pixels, threads, groups = parts(pixels, GROUP<T>);
   bool few = pixels < threads * FEWEST;
   // as many for one thread as for another
   int64_t count = few ? parts(pixels, MOST) : threads * parts(pixels, threads * MOST);
   int64_t rows = parts(groups, std::max<int64_t>(count, 1)) * GROUP<T>;  // of the longest
 
-  explicit Chunks(int64_t pixels_) : pixels(pixels_) {}
+  Chunks(int64_t pixels_, int64_t threads_) : pixels(pixels_), threads(threads_) {}
 
   int64_t start(int64_t i) const { return std::min(pixels, groups * i / count * GROUP<T>); }
 
   // task(first pixel, last, thread)
   template <class Task>
   void each(const Task& task) const {
-    in_parallel(count, [&](int64_t i, int64_t thread) { task(start(i), start(i + 1), thread); });
+    in_parallel(count, threads, [&](int64_t i, int64_t thread) { task(start(i), start(i + 1), thread); });
   }
 
   // a row for every pixel, a group at a time
   template <class Gather>
   void gather(const Rows<T>& all, const Gather& gather) const {
-    in_parallel(parts(pixels, GROUP<T>), [&](int64_t i, int64_t) {
+    in_parallel(groups, threads, [&](int64_t i, int64_t) {
       gather(i * GROUP<T>, std::min(pixels, (i + 1) * GROUP<T>), all.from(i * GROUP<T>));
     });
   }
@@ -68,7 +45,7 @@ struct Chunks {
   template <class Done>
   void share(const Rows<T>& all, const Weight<T>& weight, const Done& done) const {
     const int64_t step = parts(weight.panels, threads * 3), tasks = parts(weight.panels, step);
-    in_parallel(count * tasks, [&](int64_t task, int64_t) {
+    in_parallel(count * tasks, threads, [&](int64_t task, int64_t) {
       [[maybe_unused]] const Unit<T> unit;
       const int64_t first = start(task / tasks), last = start(task / tasks + 1),
                     panel = task % tasks * step;
@@ -85,15 +62,14 @@ struct Chunks {
 template <class T>
 struct Room {
   int64_t rows, width;
-  at::Tensor memory;
+  T* data;
 
-  Room(const Chunks<T>& chunks, int64_t width_)
+  Room(const Chunks<T>& chunks, int64_t width_, Memory& memory)
       : rows(chunks.rows), width(width_),
-        memory(at::empty({chunks.few ? chunks.count : std::min(chunks.count, chunks.threads), rows,
-                          width},
-                         at::CppTypeToScalarType<T>::value)) {}
+        data(static_cast<T*>(memory.of((chunks.few ? chunks.count : chunks.threads) * rows * width *
+                                       sizeof(T)))) {}
 
-  Rows<T> all() const { return {memory.data_ptr<T>(), width}; }
+  Rows<T> all() const { return {data, width}; }
   Rows<T> of(int64_t thread) const { return all().from(thread * rows); }
 };
 

@@ -10,10 +10,9 @@
 
 #pragma once
 
-#include <ATen/ATen.h>
-
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 
 #include "lanes.h"
 
@@ -21,10 +20,6 @@
 #define HAS_TILES
 #include <sys/syscall.h>
 #include <unistd.h>
-#endif
-#ifdef __AVX512BF16__
-#define HAS_BFLOAT16
-#include <immintrin.h>
 #endif
 
 namespace {
@@ -39,29 +34,43 @@ template <class T>
 constexpr int64_t GROUP = LANES == 16 ? 14 : 6;
 #ifdef HAS_TILES
 template <>
-constexpr int64_t GROUP<at::BFloat16> = 32;  // two tiles
+constexpr int64_t GROUP<BFloat16> = 32;  // two tiles
 #endif
 
 inline int64_t parts(int64_t whole, int64_t part) { return (whole + part - 1) / part; }
 
-// (outputs, inputs), padded to whole panels and lines
-at::Tensor packed(const at::Tensor& weight, bool bfloat16) {
-  const int64_t word = bfloat16 ? 2 : 1;
-  return weight
-      .reshape({weight.size(0) / PANEL, 2, LANES, weight.size(1) / (WORDS * word), WORDS, word})
-      .permute({0, 3, 1, 4, 2, 5})
-      .to(bfloat16 ? at::kBFloat16 : at::kFloat)
-      .contiguous();
+template <class T>
+T rounded(float value);
+template <>
+float rounded(float value) {
+  return value;
+}
+template <>
+BFloat16 rounded(float value) {  // to nearest, ties to even
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof(bits));
+  return {static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16)};
 }
 
 template <class T>
 struct Weight {
   const T* data;
   int64_t panels, inputs;
-  explicit Weight(const at::Tensor& t)
-      : data(t.data_ptr<T>()), panels(t.size(0)), inputs(t.size(1) * VALUES<T>) {}
   const T* panel(int64_t p, int64_t input) const { return data + (p * inputs + input) * PANEL; }
 };
+
+// from (outputs, inputs), whole panels and lines
+template <class T>
+void pack(const float* from, int64_t outputs, int64_t inputs, T* to) {
+  constexpr int64_t WORD = VALUES<T> / WORDS;
+  for (int64_t panel = 0; panel < outputs; panel += PANEL)
+    for (int64_t line = 0; line < inputs; line += VALUES<T>)
+      for (int64_t half = 0; half < PANEL; half += LANES)
+        for (int64_t word = 0; word < VALUES<T>; word += WORD)
+          for (int64_t lane = 0; lane < LANES; ++lane)
+            for (int64_t i = 0; i < WORD; ++i)
+              *to++ = rounded<T>(from[(panel + half + lane) * inputs + line + word + i]);
+}
 
 template <class T>
 struct Rows {
@@ -82,8 +91,8 @@ inline void put(float* row, int64_t c, Lanes low, Lanes high) {
 }
 
 #ifdef HAS_BFLOAT16
-inline void put(at::BFloat16* row, int64_t c, Lanes low, Lanes high) {
-  auto* line = reinterpret_cast<__m512bh*>(row + c * GROUP<at::BFloat16>);
+inline void put(BFloat16* row, int64_t c, Lanes low, Lanes high) {
+  auto* line = reinterpret_cast<__m512bh*>(row + c * GROUP<BFloat16>);
   *line = _mm512_cvtne2ps_pbh((__m512)high, (__m512)low);
 }
 #endif
@@ -145,7 +154,7 @@ struct Unit {};
 
 #ifdef HAS_TILES
 template <>
-struct Unit<at::BFloat16> {  // all eight tiles, 16 rows of 64 bytes
+struct Unit<BFloat16> {  // all eight tiles, 16 rows of 64 bytes
   struct alignas(64) Config {
     uint8_t palette = 1, start = 0, unused[14] = {};
     uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
@@ -160,8 +169,8 @@ struct Unit<at::BFloat16> {  // all eight tiles, 16 rows of 64 bytes
 
 // whatever the count, all rows of the group
 template <>
-inline void multiply(const at::BFloat16* rows, int64_t, const at::BFloat16* panel, int64_t lines,
-                     const at::BFloat16*, int64_t, float (*sums)[PANEL]) {
+inline void multiply(const BFloat16* rows, int64_t, const BFloat16* panel, int64_t lines,
+                     const BFloat16*, int64_t, float (*sums)[PANEL]) {
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);
@@ -186,8 +195,8 @@ inline void multiply(const at::BFloat16* rows, int64_t, const at::BFloat16* pane
 bool has_bfloat16() { return syscall(SYS_arch_prctl, 0x1023, 18) == 0; }
 #elif defined(HAS_BFLOAT16)
 template <>
-struct Word<at::BFloat16> {
-  static Lanes fma(Lanes sum, const at::BFloat16* x, const at::BFloat16* y) {
+struct Word<BFloat16> {
+  static Lanes fma(Lanes sum, const BFloat16* x, const BFloat16* y) {
     const __m512i pair = _mm512_set1_epi32(*reinterpret_cast<const Pair*>(x));
     return (Lanes)_mm512_dpbf16_ps((__m512)sum, (__m512bh)pair, (__m512bh)_mm512_loadu_si512(y));
   }

@@ -7,6 +7,9 @@
 #ifdef __AVX512F__
 #include <immintrin.h>
 #endif
+#ifdef __AVX512BF16__
+#define HAS_BFLOAT16
+#endif
 
 namespace {
 
@@ -18,6 +21,10 @@ constexpr int64_t LANES = 8;
 
 typedef float Lanes __attribute__((vector_size(LANES * sizeof(float))));
 typedef float Loose __attribute__((vector_size(LANES * sizeof(float)), aligned(4), may_alias));
+
+struct BFloat16 {
+  uint16_t bits;
+};
 
 inline Lanes load(const float* p) { return *reinterpret_cast<const Loose*>(p); }
 inline void store(float* p, Lanes v) { *reinterpret_cast<Loose*>(p) = v; }

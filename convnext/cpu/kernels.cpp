@@ -1,4 +1,4 @@
-// ConvNeXt's stem, downsampling and blocks for inference on a CPU; called by network.py.
+// ConvNeXt's stem, downsampling and blocks for inference on a CPU; called by library.py.
 //
 // Each reads one map and writes another. A thread takes a chunk of pixels and does everything for
 // them while they are in its cache; where there are too few pixels for that, all threads share
@@ -6,28 +6,59 @@
 // and bias and the layer scale into the linear layers, and padded and packed all weights. T is what
 // these multiply; everything else is float32.
 
-#include <ATen/ATen.h>
-#include <torch/library.h>
-
+#include <cstdint>
 #include <memory>
+#include <utility>
+#include <vector>
 
 #include "chunks.h"
 #include "gelu.h"
 #include "lanes.h"
 #include "maps.h"
 #include "products.h"
+#include "threads.h"
 
 namespace {
 
 constexpr int64_t HIDDEN_LINES = 32;  // of a pixel's hidden values at a time
 
+thread_local Memory ROWS, HIDDEN;
+
+// What the caller hands over, in these structures (library.py has the same), beside maps
+
+struct Setting {
+  int64_t threads;
+  int32_t bfloat16;  // whether packed weights are
+  float eps;         // of every norm
+};
+
+struct Pictures {
+  const float* data;
+  int64_t n, colours, height, width, strides[4];  // values from one to the next of each
+};
+
+struct Layer {
+  const void* weight;  // packed, (outputs, inputs)
+  int64_t outputs, inputs;
+  const float* bias;
+  template <class T>
+  Weight<T> packed() const {
+    return {static_cast<const T*>(weight), outputs / PANEL, inputs};
+  }
+};
+
+struct BlockWeights {
+  const float *kernel, *bias;
+  Layer expand, reduce;
+};
+
 // A linear layer of rows, gathered for pixels, and what is to follow for each:
 // gather(first pixel, last, rows), done(pixel, output, low, high), finish(pixel)
 template <class T, class Gather, class Done, class Finish>
-void linear(int64_t pixels, const Weight<T>& weight, const Gather& gather, const Done& done,
-            const Finish& finish) {
-  const Chunks<T> chunks(pixels);
-  const Room<T> room(chunks, weight.inputs);
+void linear(int64_t pixels, const Weight<T>& weight, int64_t threads, const Gather& gather,
+            const Done& done, const Finish& finish) {
+  const Chunks<T> chunks(pixels, threads);
+  const Room<T> room(chunks, weight.inputs, ROWS);
   if (!chunks.few) {
     chunks.each([&](int64_t first, int64_t last, int64_t thread) {
       [[maybe_unused]] const Unit<T> unit;
@@ -44,7 +75,7 @@ void linear(int64_t pixels, const Weight<T>& weight, const Gather& gather, const
                  [&](int64_t group, int64_t i, int64_t n, Lanes low, Lanes high) {
                    done(group + i, n, low, high);
                  });
-    in_parallel(pixels, [&](int64_t i, int64_t) { finish(i); });
+    in_parallel(pixels, threads, [&](int64_t i, int64_t) { finish(i); });
   }
 }
 
@@ -58,46 +89,40 @@ inline auto biased(const Map& map, const std::vector<int64_t>& places, const flo
 }
 
 template <class T>
-void stem(const at::Tensor& tensor, int64_t channels, const at::Tensor& pictures, int64_t patch,
-          const at::Tensor& weight, at::TensorList vectors, double eps) {
-  const Map map(tensor, channels);
-  const int64_t colours = pictures.size(1), height = pictures.size(2), width = pictures.size(3);
-  const float *in = pictures.data_ptr<float>(), *bias = vectors[0].data_ptr<float>(),
-              *scale = vectors[1].data_ptr<float>(), *shift = vectors[2].data_ptr<float>();
+void stem(const Map& map, const Pictures& pictures, int64_t patch, const Layer& layer,
+          const float* scale, const float* shift, const Setting& setting) {
+  const auto [by_picture, by_colour, by_line, by_column] = pictures.strides;
   const std::vector<int64_t> places = map.places();
   const std::vector<float> mask = map.mask();
-  const Weight<T> layer(weight);
   const auto gather = [&](int64_t first, int64_t last, const Rows<T>& rows) {
     std::vector<float> values(rows.width, 0.0f);
     for (int64_t i = first; i < last; ++i) {
-      const int64_t line = i / map.w, x = i % map.w;
+      const int64_t line = i / map.w, x = i % map.w * patch, y = line % map.h * patch;
+      const float* picture = pictures.data + line / map.h * by_picture;
       float* value = values.data();
-      for (int64_t colour = 0; colour < colours; ++colour) {
-        const float* plane = in + (line / map.h * colours + colour) * height * width;
-        for (int64_t y = 0; y < patch; ++y, value += patch) {
-          const float* first = plane + (line % map.h * patch + y) * width + x * patch;
-          patch == 4 ? std::copy_n(first, 4, value) : std::copy_n(first, patch, value);  // at once
+      for (int64_t colour = 0; colour < pictures.colours; ++colour)
+        for (int64_t dy = 0; dy < patch; ++dy) {
+          const float* from = picture + colour * by_colour + (y + dy) * by_line + x * by_column;
+          for (int64_t dx = 0; dx < patch; ++dx) *value++ = from[dx * by_column];
         }
-      }
       for (int64_t c = 0; c < rows.width; c += PANEL)
         put(rows.row(i - first), c, load(&values[c]), load(&values[c + LANES]));
     }
   };
-  linear(map.pixels(), layer, gather, biased(map, places, bias), [&](int64_t i) {
+  const auto finish = [&](int64_t i) {
     const Pixel pixel = map.at(places[i]);
-    normalise(map, pixel, eps, mask.data(), [&](int64_t c, Lanes low, Lanes high) {
+    normalise(map, pixel, setting.eps, mask.data(), [&](int64_t c, Lanes low, Lanes high) {
       store(pixel + c, low * load(scale + c) + load(shift + c));
       store(pixel + (c + LANES), high * load(scale + c + LANES) + load(shift + c + LANES));
     });
-  });
-  zero_border(map);
+  };
+  linear(map.pixels(), layer.packed<T>(), setting.threads, gather, biased(map, places, layer.bias),
+         finish);
+  zero_border(map, setting.threads);
 }
 
 template <class T>
-void downsampling(const at::Tensor& tensor, int64_t channels, const Map& from,
-                  const at::Tensor& weight, const at::Tensor& bias_, double eps) {
-  const Map map(tensor, channels);
-  const float* bias = bias_.data_ptr<float>();
+void downsample(const Map& map, const Map& from, const Layer& layer, const Setting& setting) {
   const std::vector<int64_t> places = map.places();
   const std::vector<float> mask = from.mask();
   const auto gather = [&](int64_t first, int64_t last, const Rows<T>& rows) {
@@ -105,32 +130,34 @@ void downsampling(const at::Tensor& tensor, int64_t channels, const Map& from,
       for (int64_t part = 0; part < 4; ++part) {
         const int64_t line = i / map.w, y = line % map.h * 2 + part / 2;
         const Pixel pixel = from.pixel(line / map.h * from.h + y, i % map.w * 2 + part % 2);
-        normalise(from, pixel, eps, mask.data(), [&](int64_t c, Lanes low, Lanes high) {
+        normalise(from, pixel, setting.eps, mask.data(), [&](int64_t c, Lanes low, Lanes high) {
           put(rows.row(i - first), part * from.width + c, low, high);
         });
       }
   };
-  linear(map.pixels(), Weight<T>(weight), gather, biased(map, places, bias), [](int64_t) {});
-  zero_border(map);
+  linear(map.pixels(), layer.packed<T>(), setting.threads, gather, biased(map, places, layer.bias),
+         [](int64_t) {});
+  zero_border(map, setting.threads);
 }
 
 template <class T>
 struct Block {
   Map from, to;
   const int64_t* places;
-  const float *kernel, *bias, *expand_bias, *reduce_bias, *mask;
-  Weight<T> expand, reduce;
-  float eps;
+  const float* mask;
+  const BlockWeights& weights;
+  const Setting& setting;
+  Weight<T> expand = weights.expand.packed<T>(), reduce = weights.reduce.packed<T>();
 
   // The norm's rows
   void gather(int64_t first, int64_t last, const Rows<T>& rows) const {
     const std::unique_ptr<float[]> line(new float[std::min(from.w, last - first) * from.width]);
     for (int64_t i = first; i < last;) {
       const int64_t x = i % from.w, some = std::min(from.w - x, last - i);
-      depthwise(from, i / from.w, x, x + some, kernel, bias, line.get());
+      depthwise(from, i / from.w, x, x + some, weights.kernel, weights.bias, line.get());
       for (int64_t j = 0; j < some; ++j, ++i) {
         T* row = rows.row(i - first);
-        normalise(from, {&line[j * from.width], SOME}, eps, mask,
+        normalise(from, {&line[j * from.width], SOME}, setting.eps, mask,
                   [&](int64_t c, Lanes low, Lanes high) { put(row, c, low, high); });
       }
     }
@@ -138,7 +165,7 @@ struct Block {
 
   // Hidden values from `n` on, which stand in the row from `place` on
   void activate(T* row, int64_t place, int64_t n, Lanes low, Lanes high) const {
-    const float* b = expand_bias + n;
+    const float* b = weights.expand.bias + n;
     put(row, place, gelu<T>(low + load(b)), gelu<T>(high + load(b + LANES)));
   }
 
@@ -146,8 +173,8 @@ struct Block {
   void add(bool begins, int64_t i, int64_t n, Lanes low, Lanes high) const {
     const Pixel x = (begins ? from : to).at(places[i]), sum = to.at(places[i]);
     if (begins) {
-      low += load(reduce_bias + n);
-      high += load(reduce_bias + n + LANES);
+      low += load(weights.reduce.bias + n);
+      high += load(weights.reduce.bias + n + LANES);
     }
     store(sum + n, load(x + n) + low);
     store(sum + (n + LANES), load(x + (n + LANES)) + high);
@@ -171,9 +198,10 @@ struct Block {
   }
 
   void run() const {
-    const Chunks<T> chunks(from.pixels());
+    const Chunks<T> chunks(from.pixels(), setting.threads);
     const int64_t some = std::min(reduce.inputs, HIDDEN_LINES * VALUES<T>);
-    const Room<T> room(chunks, from.width), hidden(chunks, chunks.few ? reduce.inputs : some);
+    const Room<T> room(chunks, from.width, ROWS),
+        hidden(chunks, chunks.few ? reduce.inputs : some, HIDDEN);
     if (!chunks.few)
       return chunks.each([&](int64_t first, int64_t last, int64_t thread) {
         chunk(first, last, room.of(thread), hidden.of(thread));
@@ -191,58 +219,45 @@ struct Block {
 };
 
 template <class T>
-void blocks(const at::Tensor& map, const at::Tensor& other, int64_t channels,
-            at::TensorList weights, double eps) {
-  Map from(map, channels), to(other, channels);
-  zero_border(to);
+void blocks(Map from, Map to, const BlockWeights* weights, int64_t count, const Setting& setting) {
+  zero_border(to, setting.threads);
   const std::vector<int64_t> places = from.places();
   const std::vector<float> mask = from.mask();
-  const auto vector = [&](size_t i) { return weights[i].data_ptr<float>(); };
-  for (size_t i = 0; i < weights.size(); i += 6, std::swap(from, to))
-    Block<T>{from, to, places.data(), vector(i), vector(i + 1), vector(i + 3), vector(i + 5),
-             mask.data(), Weight<T>(weights[i + 2]), Weight<T>(weights[i + 4]),
-             static_cast<float>(eps)}
-        .run();
+  for (int64_t i = 0; i < count; ++i, std::swap(from, to))
+    Block<T>{from, to, places.data(), mask.data(), weights[i], setting}.run();
 }
 
 #ifdef HAS_BFLOAT16
-#define FOR_TYPE_OF(weight, function, ...)                                                  \
-  (weight.scalar_type() == at::kBFloat16 ? function<at::BFloat16>(__VA_ARGS__)              \
-                                         : function<float>(__VA_ARGS__))
+#define FOR_TYPE(bfloat16, function, ...) \
+  (bfloat16 ? function<BFloat16>(__VA_ARGS__) : function<float>(__VA_ARGS__))
 #else
-#define FOR_TYPE_OF(weight, function, ...) function<float>(__VA_ARGS__)
+#define FOR_TYPE(bfloat16, function, ...) function<float>(__VA_ARGS__)
 #endif
-
-void stem_(at::Tensor map, int64_t channels, const at::Tensor& pictures, int64_t patch,
-           const at::Tensor& weight, at::TensorList vectors, double eps) {
-  FOR_TYPE_OF(weight, stem, map, channels, pictures, patch, weight, vectors, eps);
-}
-
-void downsampling_(at::Tensor map, int64_t channels, const at::Tensor& from, int64_t from_channels,
-                   const at::Tensor& weight, const at::Tensor& bias, double eps) {
-  FOR_TYPE_OF(weight, downsampling, map, channels, Map(from, from_channels), weight, bias, eps);
-}
-
-void blocks_(at::Tensor map, at::Tensor other, int64_t channels, at::TensorList weights,
-             double eps) {
-  FOR_TYPE_OF(weights[2], blocks, map, other, channels, weights, eps);
-}
 
 }  // namespace
 
-TORCH_LIBRARY(convnext, m) {
-  m.def("has_bfloat16() -> bool", &has_bfloat16);
-  m.def("packed(Tensor weight, bool bfloat16) -> Tensor", &packed);
-  m.def("stem_(Tensor(a!) map, int channels, Tensor pictures, int patch, Tensor weight,"
-        " Tensor[] vectors, float eps) -> ()");
-  m.def("downsampling_(Tensor(a!) map, int channels, Tensor from_map, int from_channels,"
-        " Tensor weight, Tensor bias, float eps) -> ()");
-  m.def("blocks_(Tensor(a!) map, Tensor(b!) other, int channels, Tensor[] weights, float eps)"
-        " -> ()");
+extern "C" {
+
+int32_t convnext_has_bfloat16() { return has_bfloat16(); }
+
+void convnext_pack(const float* from, int64_t outputs, int64_t inputs, int32_t bfloat16, void* to) {
+  bfloat16 ? pack(from, outputs, inputs, static_cast<BFloat16*>(to))
+           : pack(from, outputs, inputs, static_cast<float*>(to));
 }
 
-TORCH_LIBRARY_IMPL(convnext, CPU, m) {
-  m.impl("stem_", &stem_);
-  m.impl("downsampling_", &downsampling_);
-  m.impl("blocks_", &blocks_);
+void convnext_stem(const Map* map, const Pictures* pictures, int64_t patch, const Layer* layer,
+                   const float* scale, const float* shift, const Setting* setting) {
+  FOR_TYPE(setting->bfloat16, stem, *map, *pictures, patch, *layer, scale, shift, *setting);
+}
+
+void convnext_downsample(const Map* map, const Map* from, const Layer* layer,
+                         const Setting* setting) {
+  FOR_TYPE(setting->bfloat16, downsample, *map, *from, *layer, *setting);
+}
+
+// from one map to the other and back; with an odd count the results are in the second
+void convnext_blocks(const Map* map, const Map* other, const BlockWeights* weights, int64_t count,
+                     const Setting* setting) {
+  FOR_TYPE(setting->bfloat16, blocks, *map, *other, weights, count, *setting);
+}
 }

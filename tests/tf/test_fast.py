@@ -1,9 +1,11 @@
-"""fast() computes the same function, from constants."""
+"""fast() computes the same function, in kernels and in graphs of constants."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from convnext import cpu
 from convnext.tf import TFConvNextForImageClassification, TFConvNextModel, fast
 from tests import loud
 from tests.tf import tiny
@@ -16,6 +18,18 @@ NETWORKS = {
     "no layer scale, no classifier": {"layer_scale_init_value": 0.0, "num_labels": 0},
     "final epsilon, tanh": {"layer_norm_eps": 1e-3, "hidden_act": "gelu_new"},
 }
+
+
+FORMS = {"kernels": {}, "graphs": {"graphs": True}}
+# the kernels are for some networks and dtypes only
+CASES = [
+    (form, name, dtype)
+    for form in FORMS
+    for name in NETWORKS
+    for dtype in TOLERANCES
+    if form == "graphs" or (dtype == "float32" and "tanh" not in name)
+]
+BFLOAT16 = [form for form in FORMS if form == "graphs" or cpu.has_bfloat16()]
 
 
 def pixels(model, count=2, height=37, width=70):
@@ -33,44 +47,48 @@ def error(model, other, pictures) -> float:
     return max(loud.relative(tiny.numbers(a), tiny.numbers(b)) for a, b in pairs)
 
 
-@pytest.mark.parametrize("dtype", TOLERANCES)
-@pytest.mark.parametrize("name", NETWORKS)
-def test_every_map_agrees(name, dtype):
+@pytest.mark.parametrize(("form", "name", "dtype"), CASES)
+def test_every_map_agrees(form, name, dtype):
     model = tiny.classifier(dtype=dtype, **NETWORKS[name])
-    assert error(fast(model), model, pixels(model).astype(dtype)) < TOLERANCES[dtype]
+    quick = fast(model, **FORMS[form])
+    assert error(quick, model, pixels(model).astype(dtype)) < TOLERANCES[dtype]
 
 
+@pytest.mark.parametrize("form", BFLOAT16)
 @pytest.mark.parametrize("name", ["bfloat16", "mixed_bfloat16"])
-def test_bfloat16_is_as_close_as_the_model_in_bfloat16(name):
+def test_bfloat16_is_as_close_as_the_model_in_bfloat16(name, form):
     model, plain = tiny.classifier(), tiny.classifier(dtype="mixed_bfloat16")
-    quick, pictures = fast(model, name), pixels(model).astype("float32")
+    quick, pictures = fast(model, name, **FORMS[form]), pixels(model).astype("float32")
     assert quick(pictures).logits.dtype == "bfloat16"
     assert error(quick, model, pictures) < 1.5 * error(plain, model, pictures)
 
 
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("mistake", ["kernel", "bias"])
-def test_the_tolerance_sees_mistakes(mistake):
+def test_the_tolerance_sees_mistakes(mistake, form):
     mutant = tiny.classifier()
     variable = getattr(mutant.convnext.encoder.stages[1].layers[0].pwconv2, mistake)
     variable.assign(0.99 * variable)
     model = tiny.classifier()
     pictures = pixels(model).astype("float32")
-    assert error(fast(mutant), model, pictures) > 5 * TOLERANCES["float32"]
+    assert error(fast(mutant, **FORMS[form]), model, pictures) > 5 * TOLERANCES["float32"]
 
 
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("run", [lambda model: model, tf.function], ids=["eager", "graph"])
-def test_pictures_of_any_number_and_size(run):
+def test_pictures_of_any_number_and_size(run, form):
     model = tiny.classifier(data_format="channels_last")
-    quick = run(fast(model))
+    quick = run(fast(model, **FORMS[form]))
     for shape in ((1, 8, 8, 3), (3, 40, 21, 3), (2, 9, 64, 3)):
         pictures = np.random.default_rng(1).standard_normal(shape, np.float32)
         found, expected = quick(pictures).logits, model(pictures).logits
         assert loud.relative(tiny.numbers(found), tiny.numbers(expected)) < 1e-5
 
 
-def test_outputs_are_those_of_the_class():
+@pytest.mark.parametrize("form", FORMS)
+def test_outputs_are_those_of_the_class(form):
     model = tiny.classifier()
-    quick, pictures = fast(model), tiny.pictures()
+    quick, pictures = fast(model, **FORMS[form]), tiny.pictures()
     assert isinstance(quick, TFConvNextForImageClassification)
     assert isinstance(fast(model.convnext), TFConvNextModel)
     labels = np.array([0, 2])
@@ -82,24 +100,58 @@ def test_outputs_are_those_of_the_class():
     assert np.allclose(predicted.logits, model(pictures).logits, atol=1e-4)
 
 
-def test_the_model_stays_as_it_is_and_is_not_followed():
+@pytest.mark.parametrize("form", FORMS)
+def test_the_model_stays_as_it_is_and_is_not_followed(form):
     model, pictures = tiny.classifier(), tiny.pictures()
-    quick = fast(model)
+    quick = fast(model, **FORMS[form])
     assert tiny.same_weights(model, tiny.classifier())
     expected = quick(pictures).logits
     model.convnext.encoder.stages[0].layers[0].dwconv.bias.assign([9.0] * 4)
     assert np.array_equal(quick(pictures).logits, expected)
 
 
-def test_it_is_exported_with_its_constants(tmp_path):
+def test_graphs_are_exported_with_their_constants(tmp_path):
     model, pictures = tiny.classifier(), tiny.pictures()
-    fast(model).export(tmp_path / "served")
+    fast(model, graphs=True).export(tmp_path / "served")
     found = tf.saved_model.load(tmp_path / "served").serve(pictures)["logits"]
     assert np.allclose(found, model(pictures).logits, atol=1e-4)
 
 
-def test_what_it_cannot_do_is_said(tmp_path):
+def test_kernels_are_not_exported(tmp_path):
+    with pytest.raises(RuntimeError, match=r"not exported; make it by fast\(..., graphs=True\)"):
+        fast(tiny.classifier()).export(tmp_path / "served")
+    assert not (tmp_path / "served").exists()
+
+
+@pytest.mark.parametrize(
+    ("fields", "dtype", "reason"),
+    [
+        ({"hidden_act": "gelu_new"}, "float32", "the exact GELU only, not 'gelu_new'"),
+        ({}, "float64", "compute in float32 and bfloat16"),
+    ],
+)
+def test_without_kernels_there_are_graphs_and_it_says_why(fields, dtype, reason):
+    model = tiny.classifier(**fields)
+    with pytest.warns(RuntimeWarning, match=f"graphs of TensorFlow's operations, .*{reason}"):
+        quick = fast(model, dtype)
+    assert error(quick, model, pixels(model).astype(dtype)) < TOLERANCES["float32"]
+
+
+def test_within_a_model_of_keras():
+    model, pictures = tiny.classifier(), tiny.pictures()
+    inputs = keras.Input(pictures.shape[1:])
+    whole = keras.Model(inputs, fast(model)(inputs).logits)
+    assert np.allclose(whole.predict(pictures, verbose=0), model(pictures).logits, atol=1e-4)
+
+
+def test_no_picture_at_all():
     quick = fast(tiny.classifier())
+    assert quick(tiny.pictures()[:0]).logits.shape == (0, 3)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_it_cannot_do_is_said(tmp_path, form):
+    quick = fast(tiny.classifier(), **FORMS[form])
     assert quick.weights == []
     with pytest.raises(RuntimeError, match="does not train; train the one it was made from"):
         quick(tiny.pictures(), training=True)

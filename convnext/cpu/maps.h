@@ -5,9 +5,6 @@
 
 #pragma once
 
-#include <ATen/ATen.h>
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -15,6 +12,7 @@
 #include <vector>
 
 #include "lanes.h"
+#include "threads.h"
 
 namespace {
 
@@ -31,10 +29,6 @@ struct Pixel {
 struct Map {
   float* data;
   int64_t n, h, w, c, width;  // h and w without the border; c channels, padded to width
-
-  Map(const at::Tensor& t, int64_t channels)
-      : data(t.data_ptr<float>()), n(t.size(0)), h(t.size(2) - 2 * BORDER),
-        w(t.size(3) - 2 * BORDER), c(channels), width(t.size(1) * SOME) {}
 
   int64_t pixels() const { return n * h * w; }
   int64_t line() const { return (w + 2 * BORDER) * SOME; }
@@ -63,17 +57,15 @@ struct Map {
   }
 };
 
-inline void zero_border(const Map& map) {
-  const int64_t planes = map.n * map.width / SOME, line = map.line();
-  at::parallel_for(0, planes, 8, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      float* plane = map.data + i * map.plane();
-      const int64_t edge = BORDER * line + BORDER * SOME;  // lines above, and the first line's left
-      std::fill_n(plane, edge, 0.0f);
-      for (int64_t y = 1; y < map.h; ++y)  // one line's right, and the next one's left
-        std::fill_n(plane + (BORDER + y) * line - BORDER * SOME, 2 * BORDER * SOME, 0.0f);
-      std::fill_n(plane + map.plane() - edge, edge, 0.0f);
-    }
+inline void zero_border(const Map& map, int64_t threads) {
+  const int64_t line = map.line();
+  in_parallel(map.n * map.width / SOME, threads, [&](int64_t i, int64_t) {
+    float* plane = map.data + i * map.plane();
+    const int64_t edge = BORDER * line + BORDER * SOME;  // lines above, and the first line's left
+    std::fill_n(plane, edge, 0.0f);
+    for (int64_t y = 1; y < map.h; ++y)  // one line's right, and the next one's left
+      std::fill_n(plane + (BORDER + y) * line - BORDER * SOME, 2 * BORDER * SOME, 0.0f);
+    std::fill_n(plane + map.plane() - edge, edge, 0.0f);
   });
 }
 
