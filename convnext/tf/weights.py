@@ -27,7 +27,7 @@ from convnext.porter import Spelled, spell
 from convnext.store import loading
 from convnext.store.blocks import contiguous
 from convnext.tensors import Tensor
-from convnext.tf.layers import kernel_values, kernels_unset
+from convnext.tf.layers import kernel_values, kernels_unset, without_collecting
 
 READERS = 2  # threads; more wait for each other and for the one that makes the layers
 
@@ -94,7 +94,7 @@ class PreTrainedModel(keras.Model):
         axes = {row.canonical: row.axes for row in _spelled(config, cls.parts).values()}
         laid_out = [checkpoint.tensors[name].laid_out(axes[name]) for name in plan.loaded]
         value = partial(_value, dtype=keras.dtype_policies.get(dtype).variable_dtype)
-        with ThreadPoolExecutor(READERS) as readers:
+        with without_collecting(), ThreadPoolExecutor(READERS) as readers:
             values = readers.map(value, laid_out)  # while the layers are being made
             with kernels_unset():
                 model = cls(config, data_format=data_format, dtype=dtype)

@@ -1,5 +1,6 @@
 """from_pretrained and save_pretrained of the Keras models."""
 
+import gc
 import json
 
 import numpy as np
@@ -123,6 +124,16 @@ def test_a_single_file_is_enough(folder):
     (folder / "config.json").unlink()
     model = TFConvNextForImageClassification.from_pretrained(folder / "model.safetensors")
     assert tiny.same_weights(model, tiny.classifier())
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_collector_of_garbage_is_left_as_it_was(folder, enabled):
+    (gc.enable if enabled else gc.disable)()
+    try:
+        TFConvNextModel.from_pretrained(folder)
+        assert gc.isenabled() == enabled
+    finally:
+        gc.enable()
 
 
 def test_bad_checkpoints_are_refused(folder, tmp_path):
