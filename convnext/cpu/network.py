@@ -36,7 +36,8 @@ class Bordered:
     """A map with its border, as maps.h describes it; `which` of the two memories it is in."""
 
     def __init__(self, which: int, count: int, height: int, width: int, channels: int) -> None:
-        self.which, self.size, self.channels = which, (count, height, width), channels
+        self.which, self.channels = which, channels
+        self.size = (count, height, width)
         sides = (height + 2 * BORDER, width + 2 * BORDER)
         groups = whole(channels) // TOGETHER
         self.values = MEMORY.of(which, (count, groups, *sides, TOGETHER))
@@ -52,9 +53,8 @@ class Bordered:
     def inner(self) -> np.ndarray:
         """A copy (N, H, W, C), without border and padding."""
         values = self.values[:, :, BORDER:-BORDER, BORDER:-BORDER].transpose(0, 2, 3, 1, 4)
-        count, height, width = self.size
-        whole_width = self.map.width
-        return values.reshape(count, height, width, whole_width)[..., : self.channels].copy()
+        copied = values.reshape(*self.size, self.map.width)  # since its groups stand apart
+        return np.ascontiguousarray(copied[..., : self.channels])
 
 
 class Network:

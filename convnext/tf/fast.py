@@ -30,9 +30,9 @@ def fast(model: Any, dtype: Any = None, *, graphs: bool = False) -> Any:
         dtype: Keras dtype or dtype policy of the computation, such as "bfloat16"; by default the
             model's.
         graphs: make graphs of TensorFlow's own operations with constants for weights, which it
-            casts and packs once: less fast, but it is exported, and for every device, dtype and
-            activation. TensorFlow copies constants freely: the first call takes some sixteen times
-            their memory, and keeps half of it.
+            casts and packs once: less fast, but for every device, dtype and activation, and for
+            `export` and XLA, which kernels are not. TensorFlow copies constants freely: the first
+            call takes some sixteen times their memory, and keeps half of it.
 
     Returns:
         A network of the class of `model` with the same arguments and outputs, and without weights:
