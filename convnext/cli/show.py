@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -16,7 +18,10 @@ console = Console(highlight=False, soft_wrap=True)
 
 
 def table(headings: Iterable[str], rows: Iterable[Iterable[str]], *, numbers: int = 0) -> None:
-    """Print a table whose last `numbers` columns are aligned to the right."""
+    """Print a table whose last `numbers` columns are aligned to the right.
+
+    In a terminal long cells are folded; a file or a pipe takes lines of any length.
+    """
     headings = list(headings)
     result = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for i, heading in enumerate(headings):
@@ -24,6 +29,9 @@ def table(headings: Iterable[str], rows: Iterable[Iterable[str]], *, numbers: in
         result.add_column(heading, justify="right" if right else "left", overflow="fold")
     for row in rows:
         result.add_row(*row)
+    if not console.is_terminal:
+        unbounded = console.options.update_width(sys.maxsize)
+        result.width = Measurement.get(console, unbounded, result).maximum
     console.print(result)
 
 
