@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from convnext import ConvNextConfig, bundled, store
-from convnext.cli import FAILED, REFUSED, main
+from convnext.cli import FAILED, REFUSED, main, show
 from convnext.hub import Source
 from tests import loud
 
@@ -111,3 +111,8 @@ def test_wrong_usage_exits_with_2(arguments, capsys):
         main(arguments)
     assert exit_.value.code == REFUSED
     assert "usage: convnext" in capsys.readouterr().err
+
+
+def test_tables_are_not_folded_in_a_pipe(capsys):
+    show.table(["path", "length"], [["x" * 300, "300"]], numbers=1)
+    assert f"{'x' * 300}      300" in capsys.readouterr().out
