@@ -30,7 +30,9 @@ struct Chunks {
   // task(first pixel, last, thread)
   template <class Task>
   void each(const Task& task) const {
-    in_parallel(count, threads, [&](int64_t i, int64_t thread) { task(start(i), start(i + 1), thread); });
+    in_parallel(count, threads, [&](int64_t i, int64_t thread) {
+      task(start(i), start(i + 1), thread);
+    });
   }
 
   // a row for every pixel, a group at a time
