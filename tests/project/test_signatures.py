@@ -33,16 +33,33 @@ NOT_CALLED = {
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_signatures_are_the_real_ones(name: str) -> None:
-    page = DOCS / name
-    text = page.read_text(encoding="utf-8")
-    module = importlib.import_module(CLASSES[name].rpartition(".")[0])
-    blocks = [block for block in markdown_pages.blocks(page) if block.tag == "signature"]
-    written = [one for block in blocks for one in re.split(r"\n(?=\w)", block.text.strip())]
-    assert any(one.startswith(CLASSES[name].rpartition(".")[2] + "(") for one in written)
+    module, _, cls = CLASSES[name].rpartition(".")
+    written = signatures(name)
+    assert any(one.startswith(f"{cls}(") for one in written)
+    check(name, {f"{module}.{one}" for one in written})
+
+
+def test_those_of_functions_too() -> None:
+    written = signatures("fast.md")
+    assert [one.partition("(")[0] for one in written] == ["convnext.pt.fast", "convnext.tf.fast"]
+    check("fast.md", set(written))
+
+
+def signatures(name: str) -> list[str]:
+    """Those that a page has."""
+    blocks = [block for block in markdown_pages.blocks(DOCS / name) if block.tag == "signature"]
+    return [one for block in blocks for one in re.split(r"\n(?=\w)", block.text.strip())]
+
+
+def check(name: str, written: set[str]) -> None:
+    """Each is that of the real thing, and the page has a row for every parameter."""
+    text = (DOCS / name).read_text(encoding="utf-8")
     for signature in written:
         path, _, arguments = signature.partition("(")
-        assert documented(arguments) == real(module, path), path
-        for parameter, _, _ in real(module, path):
+        folder, rest = re.fullmatch(r"(convnext(?:\.pt|\.tf)?)\.(.+)", path).groups()  # type: ignore[union-attr]
+        found = real(importlib.import_module(folder), rest)
+        assert documented(arguments) == found, path
+        for parameter, _, _ in found:
             assert f"| `{parameter}` |" in text, f"{path}: no row for {parameter}"
 
 
