@@ -64,7 +64,8 @@ def test_where_nothing_can_be_kept(monkeypatch, tmp_path):
 
 
 def test_memory_begins_with_a_cache_line():
-    for shape in ((), (0,), (3,), (5, 7)):
+    assert library.aligned((0, 3)).shape == (0, 3)
+    for shape in ((), (3,), (5, 7)):
         memory = library.aligned(shape)
         assert memory.shape == shape
         assert memory.ctypes.data % library.LINE == 0

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from convnext.cpu.library import LINE
 from convnext.tf import kernels
 from convnext.tf.layers import layer_norm
 from convnext.tf.model import gelu
@@ -110,7 +111,7 @@ def test_copied_values_stand_where_kernels_expect_them(dtype):
     for size in range(1, 700, 37):
         array = RNG.standard_normal((3, size, 2)).astype(dtype).transpose(2, 0, 1)
         tensor = kernels.copied(array)
-        assert np.from_dlpack(tensor).ctypes.data % kernels.ALIGNMENT == 0
+        assert np.from_dlpack(tensor).ctypes.data % LINE == 0
         assert np.array_equal(tensor, array)
         array[:] = 0
         assert np.all(tensor != 0)
