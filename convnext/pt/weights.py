@@ -63,23 +63,16 @@ class PreTrainedModel(nn.Module):
             PortError (a ValueError): it is damaged, no ConvNeXt, or does not fit the config.
             TypeError: an option is neither about fetching nor a field of the config.
         """
-        place, overrides = Source.split(source, options)
         wanted = None if dtype == "auto" else to_dtype(dtype)
-        depths = overrides.get("depths") or (config.depths if config else None)
-        checkpoint = store.load(place, mapped=True, depths=depths)
-        config = (config or checkpoint.config).replace(**overrides)
-        plan = loading.plan(
-            config,
-            checkpoint.tensors,
-            cls.parts,
-            ignore_mismatched_sizes=ignore_mismatched_sizes,
+        _, config, tensors, plan = loading.opened(
+            source, config, options, cls.parts, ignore_mismatched_sizes=ignore_mismatched_sizes
         )
         with torch.device("meta"):  # allocates and initialises nothing
             model = cls(config)
         names = model._own_names()
         shapes = parameters(config, cls.parts)
-        own = wanted or to_dtype(next(iter(checkpoint.tensors.values())).dtype)
-        state = {name: from_tensor(checkpoint.tensors[name]).to(own) for name in plan.loaded}
+        own = wanted or to_dtype(next(iter(tensors.values())).dtype)
+        state = {name: from_tensor(tensors[name]).to(own) for name in plan.loaded}
         for name in plan.fresh:
             state[name] = initialise(name, torch.empty(shapes[name], dtype=own), config)
         model.load_state_dict({names[k]: v for k, v in state.items()}, assign=True)

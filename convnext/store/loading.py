@@ -1,11 +1,15 @@
-"""Which tensors of a checkpoint a model takes, stated once for both frameworks."""
+"""What of a checkpoint a model takes, stated once for both frameworks."""
 
 from __future__ import annotations
 
 import logging
-from typing import NamedTuple
+import os
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
+from convnext import store
 from convnext.config import ConvNextConfig
+from convnext.hub import Source
 from convnext.params import SLOTS, Parts, parameters
 from convnext.porter import PortError, Tensors
 
@@ -23,6 +27,38 @@ class LoadingPlan(NamedTuple):
     @property
     def fresh(self) -> list[str]:
         return self.missing + [name for name, _, _ in self.mismatched]
+
+
+class Opened(NamedTuple):
+    """A checkpoint, nothing of it read yet but names and shapes."""
+
+    place: Source
+    config: ConvNextConfig  # of the model to be made
+    tensors: Tensors
+    plan: LoadingPlan
+
+
+def opened(
+    source: str | os.PathLike[str] | Source,
+    config: ConvNextConfig | None,
+    options: Mapping[str, Any],
+    parts: Parts,
+    *,
+    ignore_mismatched_sizes: bool,
+) -> Opened:
+    """Find a checkpoint for a model that has `parts`; the arguments are those of `from_pretrained`.
+
+    Raises:
+        NotFoundError, PortError, TypeError: as `from_pretrained` says.
+    """
+    place, overrides = Source.split(source, options)
+    depths = overrides.get("depths") or (config.depths if config else None)
+    checkpoint = store.load(place, mapped=True, depths=depths)
+    config = (config or checkpoint.config).replace(**overrides)
+    matched = plan(
+        config, checkpoint.tensors, parts, ignore_mismatched_sizes=ignore_mismatched_sizes
+    )
+    return Opened(place, config, checkpoint.tensors, matched)
 
 
 def plan(

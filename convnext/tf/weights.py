@@ -81,18 +81,11 @@ class PreTrainedModel(keras.Model):
             PortError (a ValueError): it is damaged, no ConvNeXt, or does not fit the config.
             TypeError: an option is neither about fetching nor a field of the config.
         """
-        place, overrides = Source.split(source, options)
-        depths = overrides.get("depths") or (config.depths if config else None)
-        checkpoint = store.load(place, mapped=True, depths=depths)
-        config = (config or checkpoint.config).replace(**overrides)
-        plan = loading.plan(
-            config,
-            checkpoint.tensors,
-            cls.parts,
-            ignore_mismatched_sizes=ignore_mismatched_sizes,
+        place, config, tensors, plan = loading.opened(
+            source, config, options, cls.parts, ignore_mismatched_sizes=ignore_mismatched_sizes
         )
         axes = {row.canonical: row.axes for row in _spelled(config, cls.parts).values()}
-        laid_out = [checkpoint.tensors[name].laid_out(axes[name]) for name in plan.loaded]
+        laid_out = [tensors[name].laid_out(axes[name]) for name in plan.loaded]
         value = partial(_value, dtype=keras.dtype_policies.get(dtype).variable_dtype)
         with without_collecting(), ThreadPoolExecutor(READERS) as readers:
             values = readers.map(value, laid_out)  # while the layers are being made
