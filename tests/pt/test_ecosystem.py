@@ -126,6 +126,8 @@ def train_one_step(rank: int, port: int, results) -> None:
     parallel = DistributedDataParallel(model)
     parallel(tiny.pictures()[rank : rank + 1], labels=LABELS[rank : rank + 1]).loss.backward()
     results.put((rank, {name: p.grad.numpy() for name, p in model.named_parameters()}))
+    del parallel  # its threads end before those of the group
+    distributed.barrier()  # and no process leaves while the other still talks to it
     distributed.destroy_process_group()
 
 
