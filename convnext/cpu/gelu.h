@@ -13,8 +13,8 @@ namespace {
 template <class T>
 inline Lanes gelu(Lanes x);
 
-// Half of the erf as u P(u^2) / Q(u^2), a minimax fit for u = |x| up to END, beyond which it stays as
-// it is: off by 1e-8, which is less than float32 rounds
+// Half of the erf as u P(u^2) / Q(u^2), a minimax fit for u = |x| up to END, beyond which it stays
+// as it is: off by 1e-8, which is less than float32 rounds
 template <>
 inline Lanes gelu<float>(Lanes x) {
   constexpr float END = 5.656854f;
@@ -33,14 +33,15 @@ inline Lanes gelu<float>(Lanes x) {
 
 #ifdef HAS_BFLOAT16
 // The second term as a parabola about every multiple of WIDTH, and as |x| / 2 about the last and
-// beyond: off by 1.5e-5, a twentieth of what bfloat16 rounds there
+// beyond: off by 1.5e-5, less than a twentieth of what bfloat16 rounds there
 struct Parabolas {
   static constexpr int64_t COUNT = 2 * LANES;
   static constexpr float WIDTH = 4.8 / (COUNT - 0.5);
   alignas(64) float a[COUNT], b[COUNT], c[COUNT];  // a + u (b + u c)
 
   Parabolas() {
-    for (int64_t i = 0; i < COUNT; ++i) through(i, std::max(i - 0.5, 0.0) * WIDTH, (i + 0.5) * WIDTH);
+    for (int64_t i = 0; i < COUNT; ++i)
+      through(i, std::max(i - 0.5, 0.0) * WIDTH, (i + 0.5) * WIDTH);
     a[COUNT - 1] = c[COUNT - 1] = 0.0f;
     b[COUNT - 1] = 0.5f;
   }

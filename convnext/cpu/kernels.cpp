@@ -34,7 +34,7 @@ struct Setting {
 
 struct Pictures {
   const float* data;
-  int64_t n, colours, height, width, strides[4];  // values from one to the next of each
+  int64_t colours, strides[4];  // values from one picture, colour, line, column to the next
 };
 
 struct Layer {

@@ -25,7 +25,7 @@ class Pictures(ctypes.Structure):
 
     _fields_ = [
         ("data", c_void_p),
-        *((name, c_int64) for name in ("n", "colours", "height", "width")),
+        ("colours", c_int64),
         ("strides", c_int64 * 4),
     ]
 

@@ -88,9 +88,9 @@ class Network:
         return maps or [x.inner()]
 
     def _embed(self, pictures: np.ndarray, setting: library.Setting) -> Bordered:
-        count, _, height, width = pictures.shape
+        count, colours, height, width = pictures.shape
         strides = (ctypes.c_int64 * 4)(*(n // pictures.itemsize for n in pictures.strides))
-        given = library.Pictures(address(pictures), *pictures.shape, strides)
+        given = library.Pictures(address(pictures), colours, strides)
         x = Bordered(0, count, height // self.patch, width // self.patch, self.width)
         linear, scale, shift = self.stem
         library.library().convnext_stem(

@@ -72,7 +72,7 @@ def test_memory_begins_with_a_cache_line():
 
 
 def test_it_needs_no_framework(folder):
-    """A network that passes its pictures' mean through is run without torch and TensorFlow."""
+    """A whole network is run without torch and TensorFlow."""
     code = (
         "import sys; from tests.neutral.test_kernels_build import run; run()\n"
         "assert not {'torch', 'tensorflow', 'keras'} & set(sys.modules)"

@@ -18,7 +18,7 @@ if "avx512_bf16" in building.abilities():  # as every CPU with tiles has
 
 # in a process of its own, since a process has one set of kernels
 CODE = """
-import copy, json, sys
+import json, sys
 from convnext import cpu
 from convnext.pt import fast
 from convnext.cpu import building
