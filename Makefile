@@ -11,13 +11,13 @@ export TF_CPP_MIN_LOG_LEVEL := 3
 help:  ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
-demo: .venv/ready  ## convert the bundled network, load it in both frameworks, classify pictures
+demo: .venv/ready  ## convert the bundled network, load it in both frameworks, classify images
 	$(BIN)/python tools/demo.py
 
 test: .venv/ready  ## every test but those that need data or JAX
 	CONVNEXT_ROOMS=$(ROOMS) $(BIN)/python -m pytest
 
-test-data: .venv/ready  ## tests on real pictures and checkpoints, in ../shared/data
+test-data: .venv/ready  ## tests on real images and checkpoints, in ../shared/data
 	CONVNEXT_ROOMS=data $(BIN)/python -m pytest
 
 test-jax: .venv-jax/ready  ## the Keras network on Keras' JAX backend, without TensorFlow

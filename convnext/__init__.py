@@ -4,18 +4,16 @@ This module holds what is common to both frameworks and loads neither. The netwo
 `convnext.pt` and `convnext.tf`.
 """
 
+from convnext.checkpoints.conversion import Conversion, convert
+from convnext.checkpoints.reading import Recognition, load_canonical, recognise
 from convnext.config import SIZES, ConvNextConfig
-from convnext.conversion import Conversion, convert
-from convnext.features import BatchFeature, ConvNextFeatureExtractor, ConvNextImageProcessor
-from convnext.hub import NotFoundError
+from convnext.errors import ImageError, NotFoundError, PortError
+from convnext.images.extractor import BatchFeature, ConvNextFeatureExtractor, ConvNextImageProcessor
 from convnext.outputs import (
     ConvNextClassifierLossOutput,
     ConvNextClassifierOutput,
     ConvNextModelOutput,
 )
-from convnext.pictures import PictureError
-from convnext.porter import PortError
-from convnext.reading import Recognition, load_canonical, recognise
 from convnext.version import __version__
 
 __all__ = [
@@ -28,8 +26,8 @@ __all__ = [
     "ConvNextImageProcessor",
     "ConvNextModelOutput",
     "Conversion",
+    "ImageError",
     "NotFoundError",
-    "PictureError",
     "PortError",
     "Recognition",
     "__version__",

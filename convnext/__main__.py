@@ -2,6 +2,6 @@
 
 import sys
 
-from convnext.cli import main
+from convnext.cli.main import main
 
 sys.exit(main())

@@ -72,7 +72,7 @@ class ConvNextConfig(JsonFile):
     contradict each other.
 
     Args:
-        num_channels: channels of the input pictures.
+        num_channels: channels of the input images.
         patch_size: kernel and stride of the stem convolution, in pixels.
         num_stages: the length of `depths`.
         hidden_sizes: channels of each stage.
@@ -83,7 +83,7 @@ class ConvNextConfig(JsonFile):
             1e-6. Published Hugging Face files have 1e-12 here, all other libraries 1e-6.
         layer_scale_init_value: initial layer scale; zero or less leaves layer scale out.
         drop_path_rate: stochastic depth of the last block, in [0, 1); it grows linearly from 0.
-        image_size: side of the training pictures in pixels, or [height, width]; a note only.
+        image_size: side of the training images in pixels, or [height, width]; a note only.
         out_features: names of the stages whose maps a backbone returns; default the last.
         out_indices: the same as indices into `stage_names`; negative ones count from the end.
         num_labels: number of classes; 0 leaves the classifier out. Default 2.

@@ -9,14 +9,12 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from convnext.errors import NotFoundError
+
 _HUB_ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
 
 
 _FILES = (".safetensors", ".bin", ".pth", ".pt", ".h5", ".keras", ".json", ".npz")
-
-
-class NotFoundError(OSError):
-    """A checkpoint, or a file it needs, is not where it was looked for."""
 
 
 @dataclass(frozen=True)

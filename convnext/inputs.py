@@ -1,4 +1,4 @@
-"""What pictures a network takes, stated once for both frameworks."""
+"""What images a network takes, stated once for both frameworks."""
 
 from __future__ import annotations
 

@@ -10,7 +10,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from convnext.hub import NotFoundError, Source
+from convnext.errors import NotFoundError
+from convnext.hub import Source
 
 
 def read_json(path: Path) -> dict[str, Any]:

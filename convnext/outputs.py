@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 
 class ConvNextModelOutput(NamedTuple):
-    """Feature maps and their pooled vector. N pictures, C channels of the last stage."""
+    """Feature maps and their pooled vector. N images, C channels of the last stage."""
 
     last_hidden_state: Any  # (N, C, H, W), the last stage's map, not normalised
     pooler_output: Any  # (N, C), its mean over H and W, normalised

@@ -1,4 +1,4 @@
-"""Run a checkpoint in either framework: numpy pictures in, every map out as numpy."""
+"""Run a checkpoint in either framework: numpy images in, every map out as numpy."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from convnext import checks, store
+from convnext import checks
+from convnext.checkpoints import store
+from convnext.checkpoints.porter import HEAD
 from convnext.config import ConvNextConfig
-from convnext.features import ConvNextFeatureExtractor
 from convnext.hub import Source
-from convnext.porter import HEAD
+from convnext.images.extractor import ConvNextFeatureExtractor
 
 # framework -> the module that must be installed
 FRAMEWORKS = {"pt": "torch", "tf": "keras"}

@@ -1,6 +1,6 @@
 """Checkpoint folders to work on, and what is in them."""
 
-from convnext import store
+from convnext.checkpoints import store
 from convnext.hub import Source
 from tests import loud
 

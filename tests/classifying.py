@@ -1,4 +1,4 @@
-"""Runs of `convnext.classification` without a framework: tiny pictures, and a network of one mean.
+"""Runs of `convnext.classification` without a framework: tiny images, and a network of one mean.
 
 As a script it classifies a folder, slowly, so that it can be killed. Its arguments are the folder,
 the output, and the seconds that each batch takes.
@@ -13,7 +13,9 @@ import numpy as np
 from PIL import Image
 
 from convnext import ConvNextConfig, ConvNextFeatureExtractor
-from convnext.classification import Classification, journal, listing
+from convnext.classification import journal
+from convnext.classification.run import Classification
+from convnext.images import listing
 from convnext.running import Runner
 
 CONFIG = ConvNextConfig(
@@ -34,8 +36,8 @@ def runner(path: Path, features=PLAIN, pause: float = 0.0, has_head: bool = True
     return Runner("numpy", "made up", CONFIG, path, has_head, features, run)
 
 
-def save_pictures(folder: Path, count: int) -> list[str]:
-    """Plain pictures, each of its own colour, and their paths in order."""
+def save_images(folder: Path, count: int) -> list[str]:
+    """Plain images, each of its own colour, and their paths in order."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{i:04}.png" for i in range(count)]
     for i, path in enumerate(paths):
@@ -48,7 +50,7 @@ def colour(i: int) -> tuple[int, int, int]:
 
 
 def expected(i: int) -> list[tuple[str, int, float]]:
-    """Label, index and probability of picture i, the likeliest first."""
+    """Label, index and probability of image i, the likeliest first."""
     powers = np.exp(10 * np.array(colour(i)) / 255)
     chances = powers / powers.sum()
     order = np.argsort(-chances, kind="stable")
@@ -56,7 +58,7 @@ def expected(i: int) -> list[tuple[str, int, float]]:
 
 
 class Crashing(ConvNextFeatureExtractor):
-    """Takes its process along at a picture whose name has "crash" in it."""
+    """Takes its process along at an image whose name has "crash" in it."""
 
     def __call__(self, images, *arguments, **options):
         if "crash" in str(images):
@@ -68,5 +70,5 @@ if __name__ == "__main__":
     journal.COMMIT_EVERY = 0.0
     asked, target, seconds = sys.argv[1:]
     Classification(Path(target), batch_size=4, workers=2).run(
-        runner(Path(__file__), pause=float(seconds)), listing.pictures([asked])
+        runner(Path(__file__), pause=float(seconds)), listing.images([asked])
     )

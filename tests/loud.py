@@ -1,7 +1,7 @@
 """The loud fixture: networks in which every part is heard.
 
 A fresh ConvNeXt cannot see its own blocks: its layer scale of 1e-6 hides them. Here layer scale is
-near 0.5, every bias and norm is random, pictures are not square and the last map is at least 2x3.
+near 0.5, every bias and norm is random, images are not square and the last map is at least 2x3.
 Weights follow from names alone, so that recorded references need only outputs.
 """
 
@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from convnext import ConvNextConfig, store
-from convnext.params import HEADED, Parts, parameters
-from convnext.tensors import Tensor
+from convnext import ConvNextConfig
+from convnext.checkpoints import store
+from convnext.checkpoints.params import HEADED, Parts, parameters
+from convnext.checkpoints.tensors import Tensor
 
 
 def _config(**fields) -> ConvNextConfig:
@@ -50,7 +51,7 @@ def _array(name: str, shape: tuple[int, ...]) -> np.ndarray:
     return values * 0.3 + (1.0 if "norm" in name and name.endswith("weight") else 0.0)
 
 
-def pictures(config: ConvNextConfig, count: int = 2) -> np.ndarray:
+def images(config: ConvNextConfig, count: int = 2) -> np.ndarray:
     """(N, C, H, W) float64, not square, not whole patches, with a last map of 2 x 3."""
     side = config.smallest_image
     shape = (count, config.num_channels, 2 * side + side // 2, 3 * side + side // 3)

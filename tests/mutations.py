@@ -9,10 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from convnext import NotFoundError, PortError, convert, porter, store
+from convnext import NotFoundError, PortError, convert
+from convnext.checkpoints import porter, store
+from convnext.checkpoints.params import parameters
+from convnext.checkpoints.tensors import FLOATS, storage
 from convnext.hub import Source
-from convnext.params import parameters
-from convnext.tensors import FLOATS, storage
 from tests import loud
 
 CONFIG = loud.CONFIGS["two stages"]

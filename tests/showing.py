@@ -1,4 +1,4 @@
-"""What the tests of pictures share: a scene, and ways to read it back or to be refused."""
+"""What the tests of images share: a scene, and ways to read it back or to be refused."""
 
 import io
 import warnings
@@ -6,8 +6,8 @@ import warnings
 import numpy as np
 from PIL import Image
 
-from convnext import pictures
-from convnext.pictures import PictureError
+from convnext.errors import ImageError
+from convnext.images import reading
 
 
 def colours(width: int = 12, height: int = 8) -> np.ndarray:
@@ -17,19 +17,19 @@ def colours(width: int = 12, height: int = 8) -> np.ndarray:
 
 
 def only(source, channels=3, input_data_format=None) -> np.ndarray:
-    """The one picture in `source`, as (H, W, 3) or as (H, W, C)."""
-    (picture,) = pictures.read(source, channels, input_data_format)
-    array = np.concatenate([np.atleast_3d(np.asarray(band)) for band in picture.bands], -1)
+    """The one image in `source`, as (H, W, 3) or as (H, W, C)."""
+    (image,) = reading.read(source, channels, input_data_format)
+    array = np.concatenate([np.atleast_3d(np.asarray(band)) for band in image.bands], -1)
     return array.repeat(3, -1) if array.shape[-1] == 1 and channels == 3 else array
 
 
-def attempt(call) -> PictureError | None:
+def attempt(call) -> ImageError | None:
     """The error, if it is ours; nothing else may come out, no warning either."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
             call()
-        except PictureError as error:
+        except ImageError as error:
             return error
     return None
 
@@ -41,6 +41,6 @@ def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
 
 
 def reason(source, channels=3, input_data_format=None) -> str:
-    error = attempt(lambda: list(pictures.read(source, channels, input_data_format)))
+    error = attempt(lambda: list(reading.read(source, channels, input_data_format)))
     assert error is not None
     return str(error)

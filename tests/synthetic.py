@@ -1,6 +1,6 @@
-"""Pictures made by integer arithmetic, and the settings that tests/reference records for them.
+"""Images made by integer arithmetic, and the settings that tests/reference records for them.
 
-Nothing here imports `convnext`: tools/record_preprocessing.py runs the same pictures through
+Nothing here imports `convnext`: tools/record_preprocessing.py runs the same images through
 transformers, in an environment of its own.
 """
 
@@ -18,8 +18,8 @@ _SIZES = (
 )  # fmt: skip
 _KINDS = ("noise", "gradient", "rings", "checks")
 
-# name -> (width, height, kind): 48 pictures
-PICTURES = {
+# name -> (width, height, kind): 48 images
+IMAGES = {
     f"{width}x{height}-{_KINDS[i % 4]}": (width, height, _KINDS[i % 4])
     for i, (width, height) in enumerate(_SIZES)
 }
@@ -42,7 +42,7 @@ FORMS = {
     "384-B": {**_FORM_B, "size": {"shortest_edge": 384}},
 }
 
-# name -> (how the picture is given, settings of the call), over form 224-B
+# name -> (how the image is given, settings of the call), over form 224-B
 VARIATIONS = {
     **{f"crop_pct {pct}": ("bytes", {"crop_pct": pct}) for pct in (0.7, 0.95, 0.96, 1.0, 1.3)},
     **{f"resample {number}": ("bytes", {"resample": number}) for number in range(6)},
@@ -70,14 +70,14 @@ VARIATIONS = {
 
 VARIED = tuple(
     name
-    for name, (width, height, _) in PICTURES.items()
+    for name, (width, height, _) in IMAGES.items()
     if (width, height) in ((16, 9), (50, 37), (101, 103), (333, 500), (256, 341))
 )
 
 
-def picture(name: str) -> np.ndarray:
+def image(name: str) -> np.ndarray:
     """(H, W, 3) uint8."""
-    width, height, kind = PICTURES[name]
+    width, height, kind = IMAGES[name]
     y, x, c = np.meshgrid(
         *(np.arange(n, dtype=np.uint64) for n in (height, width, 3)), indexing="ij"
     )
@@ -94,8 +94,8 @@ def picture(name: str) -> np.ndarray:
 
 
 def given(name: str, how: str) -> tuple[np.ndarray, str]:
-    """The picture as an array of some dtype and layout, and its layout's name."""
-    values = picture(name)
+    """The image as an array of some dtype and layout, and its layout's name."""
+    values = image(name)
     if how == "bytes":
         return values, "channels_last"
     if how == "grey":

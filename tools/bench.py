@@ -52,14 +52,14 @@ def compare(options: Options, comparison: Comparison) -> Records:
 
 
 def scaling(options: Options, comparison: Comparison) -> Records:
-    """Growing batches at 224 pixels, and growing pictures at the first batch asked for."""
+    """Growing batches at 224 pixels, and growing images at the first batch asked for."""
     chosen = subjects.chosen(options.subjects or OURS, everyone=options.all)
     fixed = {name: getattr(options, name) for name in EVERYTHING if name != "batch"}
     for case in subjects.cases(**fixed, batch=options.batch[:1]):
         batches = [case._replace(batch=batch) for batch in options.batches]
         yield growing(comparison, chosen, batches, "batches")
         images = [case._replace(image=image) for image in options.image_sizes]
-        yield growing(comparison, chosen, images, "pictures")
+        yield growing(comparison, chosen, images, "images")
 
 
 def loading(options: Options, comparison: Comparison) -> Records:

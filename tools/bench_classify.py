@@ -1,13 +1,13 @@
-"""Measure `convnext classify` into a file: throughput, and memory as the pictures go by.
+"""Measure `convnext classify` into a file: throughput, and memory as the images go by.
 
-    python tools/bench_classify.py throughput [pictures] [framework]
-    python tools/bench_classify.py memory [pictures]
+    python tools/bench_classify.py throughput [images] [framework]
+    python tools/bench_classify.py memory [images]
 
 Throughput: 500x375 JPEGs through the bundled network, beside what decoding alone and the network
-alone make of the same pictures in the same minutes. Where both share the cores, at best the whole
+alone make of the same images in the same minutes. Where both share the cores, at best the whole
 takes the sum of both times. Rounds alternate, so that a busy machine slows all of them.
 
-Memory: tiny pictures through a tiny network, the resident set of the process that holds both.
+Memory: tiny images through a tiny network, the resident set of the process that holds both.
 """
 
 import os
@@ -24,10 +24,11 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # for tests.synthetic
 
 from convnext import ConvNextConfig, ConvNextFeatureExtractor, bundled  # noqa: E402
-from convnext.classification import Classification, listing  # noqa: E402
 from convnext.classification.decoding import DecodingPool  # noqa: E402
 from convnext.classification.journal import Listed  # noqa: E402
+from convnext.classification.run import Classification  # noqa: E402
 from convnext.hub import Source  # noqa: E402
+from convnext.images import listing  # noqa: E402
 from convnext.running import Runner, open_runner  # noqa: E402
 from tests import synthetic  # noqa: E402
 
@@ -36,7 +37,7 @@ WORKERS = len(os.sched_getaffinity(0))
 
 
 class Clock:
-    """Pictures a second between the first batch and the last, without the start."""
+    """Images a second between the first batch and the last, without the start."""
 
     def __init__(self) -> None:
         self.ticks: list[tuple[float, int]] = []
@@ -79,8 +80,8 @@ def whole(runner: Runner, paths: list[str]) -> float:
 
 
 def throughput(folder: Path, count: int, framework: str) -> None:
-    kinds = [name for name in synthetic.PICTURES if "00x3" in name or "x480" in name]
-    kept = [Image.fromarray(synthetic.picture(name)).resize((500, 375)) for name in kinds]
+    kinds = [name for name in synthetic.IMAGES if "00x3" in name or "x480" in name]
+    kept = [Image.fromarray(synthetic.image(name)).resize((500, 375)) for name in kinds]
     paths = [str(folder / f"{i}.jpg") for i in range(count)]
     for i, path in enumerate(paths):
         kept[i % len(kept)].save(path, quality=85)
@@ -91,7 +92,7 @@ def throughput(folder: Path, count: int, framework: str) -> None:
         d, n, both = (measure(runner, paths) for measure in (decoding, network, whole))
         shares.append(both * (1 / d + 1 / n))
         print(
-            f"{framework}, {count} pictures, {WORKERS} cores: decoding alone {d:.0f}/s, network "
+            f"{framework}, {count} images, {WORKERS} cores: decoding alone {d:.0f}/s, network "
             f"alone {n:.0f}/s, together {both:.0f}/s of at best {1 / (1 / d + 1 / n):.0f}/s: "
             f"{shares[-1]:.0%}",
             flush=True,
@@ -104,7 +105,7 @@ def memory(folder: Path, count: int) -> None:
 
     rng = np.random.default_rng(0)
     for start in range(0, count, 1000):
-        part = folder / "pictures" / f"{start:07}"
+        part = folder / "images" / f"{start:07}"
         part.mkdir(parents=True)
         for i in range(start, min(start + 1000, count)):
             array = rng.integers(0, 256, (12, 16, 3)).astype(np.uint8)
@@ -118,11 +119,11 @@ def memory(folder: Path, count: int) -> None:
         if done % (total // 10) < BATCH:
             resident = int(Path("/proc/self/statm").read_text().split()[1]) * pages
             seconds = time.perf_counter() - start
-            print(f"{done:>9,} pictures {seconds:>6.0f} s {resident / 1e6:>7.1f} MB", flush=True)
+            print(f"{done:>9,} images {seconds:>6.0f} s {resident / 1e6:>7.1f} MB", flush=True)
 
     work = Classification(folder / "out.parquet", batch_size=BATCH, features=True)
     runner = open_runner(Source(folder / "model"), "pt")
-    print(work.run(runner, listing.pictures([str(folder / "pictures")]), progress))
+    print(work.run(runner, listing.images([str(folder / "images")]), progress))
     progress(count, count)
 
 

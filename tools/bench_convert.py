@@ -30,10 +30,10 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT)]
 
 from convnext import ConvNextConfig, convert  # noqa: E402  # found on the path set just above
+from convnext.checkpoints.params import parameters  # noqa: E402
+from convnext.checkpoints.store import save_folder  # noqa: E402
+from convnext.checkpoints.tensors import Tensor  # noqa: E402
 from convnext.config import SIZES  # noqa: E402
-from convnext.params import parameters  # noqa: E402
-from convnext.store import save_folder  # noqa: E402
-from convnext.tensors import Tensor  # noqa: E402
 
 STEPS = (
     ("huggingface", "huggingface-tf"),
@@ -63,7 +63,7 @@ def make(folder: Path) -> Path:
 def child(source: str, destination: str, to: str) -> None:
     """Convert, or copy, once, and print seconds and bytes of memory."""
     pickled = Path(source).name == "facebook"
-    for module in ["h5py", "safetensors", "convnext.store"] + ["torch"] * pickled:
+    for module in ["h5py", "safetensors", "convnext.checkpoints.store"] + ["torch"] * pickled:
         importlib.import_module(module)
     before = resident("VmRSS")
     start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Time the extractor beside transformers' PIL image processor: 500x375 PIL picture in, array out.
+"""Time the extractor beside transformers' PIL image processor: 500x375 PIL image in, array out.
 
     taskset -c 0 python tools/bench_features.py [rounds]
 
@@ -20,7 +20,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import synthetic  # noqa: E402  # found on the path set just above
 
-from convnext.features import ConvNextFeatureExtractor  # noqa: E402
+from convnext.images.extractor import ConvNextFeatureExtractor  # noqa: E402
 
 CALLS = 10  # in each timing
 
@@ -33,8 +33,8 @@ def milliseconds(call: Callable[[], object]) -> float:
 
 
 def compare(form: str, rounds: int) -> str:
-    name = next(name for name in synthetic.PICTURES if name.startswith("500x375"))
-    image = Image.fromarray(synthetic.picture(name))
+    name = next(name for name in synthetic.IMAGES if name.startswith("500x375"))
+    image = Image.fromarray(synthetic.image(name))
     ours = ConvNextFeatureExtractor.from_dict(synthetic.FORMS[form])
     theirs = ConvNextImageProcessor.from_dict(synthetic.FORMS[form])
     mine, reference = ours(image).pixel_values, theirs(image, return_tensors="np")["pixel_values"]

@@ -3,7 +3,7 @@
     python tools/compare_preprocessing.py measure FOLDER LIBRARY...   # in each environment
     python tools/compare_preprocessing.py table                       # then all of them together
 
-FOLDER holds the pictures, beside which the two bundled ones are measured too. Every library gets
+FOLDER holds the images, beside which the two bundled ones are measured too. Every library gets
 the same RGB pixels, with the settings of facebook/convnext-tiny-224 (shorter side to 256 by
 bicubic, 224x224 from the centre, ImageNet's mean and std). Each `measure` merges its libraries into
 tests/reference/preprocessing_differences.json; `table` writes them into docs/preprocessing.md.
@@ -21,8 +21,9 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from convnext import ConvNextFeatureExtractor, bundled, pictures  # noqa: E402
+from convnext import ConvNextFeatureExtractor, bundled  # noqa: E402
 from convnext.hub import Source  # noqa: E402
+from convnext.images import reading  # noqa: E402
 from convnext.running import installed, open_runner  # noqa: E402
 
 REFERENCE = ROOT / "tests" / "reference" / "preprocessing_differences.json"
@@ -31,7 +32,7 @@ BEGIN, END = "<!-- table: tools/compare_preprocessing.py -->", "<!-- end of tabl
 EXTRACT = ConvNextFeatureExtractor()
 MEAN, STD = (np.array(numbers, np.float32) for numbers in (EXTRACT.image_mean, EXTRACT.image_std))
 
-Process = Callable[[Image.Image], np.ndarray]  # a picture -> (3, 224, 224), normalised
+Process = Callable[[Image.Image], np.ndarray]  # an image -> (3, 224, 224), normalised
 
 
 def declare_torchvision_operators() -> None:
@@ -117,7 +118,7 @@ def pytorch_graph() -> Process:
 
 
 def tensorflow_graph() -> Process:
-    from convnext.ingraph import plan
+    from convnext.images.ingraph import plan
     from convnext.tf import TFConvNextForImageClassification
     from convnext.tf.preprocessing import pixel_values
 
@@ -142,9 +143,9 @@ def measure(folder: Path, names: list[str]) -> dict[str, dict]:
     runner = open_runner(Source(bundled.MODEL), installed()[0])
     found = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".jpeg", ".jpg"))
     images = [
-        Image.merge("RGB", picture.bands * 3) if len(picture.bands[0].getbands()) == 1
-        else picture.bands[0]
-        for picture in pictures.read([*bundled.PICTURES, *found])
+        Image.merge("RGB", image.bands * 3) if len(image.bands[0].getbands()) == 1
+        else image.bands[0]
+        for image in reading.read([*bundled.IMAGES, *found])
     ]  # fmt: skip
     ours = np.concatenate([EXTRACT(image).pixel_values for image in images])
     expected = runner.run(ours, maps=False)["logits"]
@@ -158,7 +159,7 @@ def measure(folder: Path, names: list[str]) -> dict[str, dict]:
         results[name] = {
             "title": title,
             "releases": {each: version(each) for each in distributions},
-            "pictures": len(images),
+            "images": len(images),
             "pixels_mean": float(levels.mean()),
             "pixels_max": float(levels.max()),
             "pixels_equal": float((levels < 1e-3).mean()),
@@ -186,7 +187,7 @@ def table(results: dict[str, dict]) -> str:
             f"{row['pixels_equal']:.2%}",
             f"{row['pixels_mean']:.2g}, {row['pixels_max']:.3g}",
             f"{row['logits_mean']:.2g}, {row['logits_max']:.2g}",
-            f"{row['other_class']} of {row['pictures']}",
+            f"{row['other_class']} of {row['images']}",
         )
         rows.append(cells)
     lines = [f"| {' | '.join(cells)} |" for cells in rows]

@@ -24,14 +24,14 @@ def main() -> None:
     port(OUTPUT / "timm", OUTPUT / "huggingface", "huggingface")
     with quiet_stderr():
         runners = {name: open_runner(Source(OUTPUT / "huggingface"), name) for name in FRAMEWORKS}
-        pixels = runners["pt"].features(bundled.PICTURES).pixel_values
+        pixels = runners["pt"].features(bundled.IMAGES).pixel_values
         maps = {name: runner.run(pixels) for name, runner in runners.items()}
     label = runners["pt"].config.label
     show.table(
-        ["picture", "framework", "label", "probability"],
+        ["image", "framework", "label", "probability"],
         (
-            [picture.name, name, label(int(scores.argmax())), f"{scores.max():.4f}"]
-            for i, picture in enumerate(bundled.PICTURES)
+            [image.name, name, label(int(scores.argmax())), f"{scores.max():.4f}"]
+            for i, image in enumerate(bundled.IMAGES)
             for name in FRAMEWORKS
             for scores in [softmax(maps[name]["logits"])[i]]
         ),

@@ -18,10 +18,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from convnext import ConvNextConfig, PortError, convert, originals
-from convnext.dialects import DIALECTS
-from convnext.params import HEADED, NORM_EPS
-from convnext.porter import misfits, spell
+from convnext import ConvNextConfig, PortError, convert
+from convnext.checkpoints.dialects import DIALECTS
+from convnext.checkpoints.params import HEADED, NORM_EPS
+from convnext.checkpoints.porter import misfits, spell
+from convnext.verification import originals
 from tests import loud
 
 REFERENCE = Path(__file__).parents[1] / "tests" / "reference"
@@ -158,7 +159,7 @@ def record(library: str) -> dict[str, Any]:
                 _write(source, target, dialect, config)
             except PortError:
                 continue  # another final epsilon than the library's, or no classes
-            tensors, logits = run(target, config, loud.pictures(config))
+            tensors, logits = run(target, config, loud.images(config))
         networks[key] = {"tensors": tensors, "logits": logits.tolist()}
     release = {distribution: version(distribution) for distribution in distributions}
     return {"written_by": release, "dialect": dialect, "networks": networks}

@@ -1,9 +1,9 @@
 """Write tests/reference/preprocessing*.json with transformers' PIL image processor.
 
-    python tools/record_preprocessing.py [folder with pictures]
+    python tools/record_preprocessing.py [folder with images]
 
 Needs transformers 4.57 with Pillow. The folder, where given, is recorded as hashes into
-preprocessing_samples.json; the pictures themselves are not kept.
+preprocessing_samples.json; the images themselves are not kept.
 """
 
 import json
@@ -36,7 +36,7 @@ def process(form: str, array: np.ndarray, layout: str, **settings) -> str:
 
 def forms() -> dict[str, dict[str, str]]:
     return {
-        form: {name: process(form, *synthetic.given(name, "bytes")) for name in synthetic.PICTURES}
+        form: {name: process(form, *synthetic.given(name, "bytes")) for name in synthetic.IMAGES}
         for form in synthetic.FORMS
     }
 
@@ -52,7 +52,7 @@ def variations() -> dict[str, dict[str, str]]:
 
 
 def samples(folder: Path) -> dict[str, dict[str, str]]:
-    """RGB pictures as Pillow opens them, EXIF orientation applied."""
+    """RGB images as Pillow opens them, EXIF orientation applied."""
     names = sorted(path.name for path in folder.iterdir() if path.suffix == ".JPEG")
     arrays = {}
     for name in names:

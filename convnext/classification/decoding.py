@@ -1,4 +1,4 @@
-"""Decode pictures in processes of their own, a few batches ahead of whoever takes them."""
+"""Decode images in processes of their own, a few batches ahead of whoever takes them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from typing import Self
 import numpy as np
 
 from convnext.classification.journal import Listed
-from convnext.features import ConvNextFeatureExtractor
-from convnext.pictures import PictureError
+from convnext.errors import ImageError
+from convnext.images.extractor import ConvNextFeatureExtractor
 
 Decoded = np.ndarray | str  # pixel_values (1, C, H, W) float32, or why there are none
 Batch = Sequence[Listed]
@@ -27,7 +27,7 @@ DIED = "decoding it ended the process"  # out of memory, or a crash inside a dec
 class DecodingPool:
     """Worker processes that turn paths into `pixel_values`.
 
-    Memory stays bounded: at most `workers` + 1 batches are on their way or waiting. A picture that
+    Memory stays bounded: at most `workers` + 1 batches are on their way or waiting. An image that
     takes a worker down with it costs only itself.
 
     Args:
@@ -46,7 +46,7 @@ class DecodingPool:
         self._executor.shutdown(cancel_futures=True)
 
     def decode(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, list[Decoded]]]:
-        """Every batch with what became of each picture, in the order of the batches."""
+        """Every batch with what became of each image, in the order of the batches."""
         waiting: deque[tuple[Batch, Future[list[Decoded]]]] = deque()
         for batch in batches:
             waiting.append((batch, self._submit(batch)))
@@ -94,7 +94,7 @@ class DecodingPool:
             executor.submit(os.getpid).result()
         except BrokenProcessPool as error:
             raise OSError(
-                "the processes that decode pictures do not start; a script must call this under "
+                "the processes that decode images do not start; a script must call this under "
                 "if __name__ == '__main__'"
             ) from error
         return executor
@@ -120,5 +120,5 @@ def _decode(extract: ConvNextFeatureExtractor, paths: Sequence[str]) -> list[Dec
 def _decode_one(extract: ConvNextFeatureExtractor, path: str) -> Decoded:
     try:
         return extract(path).pixel_values
-    except PictureError as error:
+    except ImageError as error:
         return error.reason

@@ -21,7 +21,7 @@ class Layout(NamedTuple):
     """What the columns are."""
 
     names: list[str]  # class names by index; empty: the network has no classifier
-    top_k: int  # classes of each picture
+    top_k: int  # classes of each image
     features: int  # length of the pooled vector, 0 to leave it out
 
 
@@ -49,25 +49,25 @@ def write_jsonl(path: Path, predictions: Iterator[Prediction], layout: Layout) -
 
 
 def write_csv(path: Path, predictions: Iterator[Prediction], layout: Layout) -> None:
-    """A heading, then one line a picture: label_1, index_1, probability_1, label_2, ..."""
+    """A heading, then one line an image: label_1, index_1, probability_1, label_2, ..."""
     ranks = range(1, layout.top_k + 1)
     fields = [f"{field}_{rank}" for rank in ranks for field in ("label", "index", "probability")]
     fields += [f"feature_{i}" for i in range(1, layout.features + 1)]
     with path.open("w", encoding="utf-8", newline="") as file:
         lines = csv.writer(file)
-        lines.writerow(["picture", "error", *fields])
+        lines.writerow(["image", "error", *fields])
         for row in (_row(prediction, layout) for prediction in predictions):
             values = [value for label in row["labels"] for value in label.values()]
             values += row.get("features") or []
             values += [""] * (len(fields) - len(values))
-            lines.writerow([row["picture"], row["error"], *values])
+            lines.writerow([row["image"], row["error"], *values])
 
 
 def write_parquet(path: Path, predictions: Iterator[Prediction], layout: Layout) -> None:
-    """Columns picture, error, labels (a list of structs) and, where asked for, features."""
+    """Columns image, error, labels (a list of structs) and, where asked for, features."""
     pa, parquet = _pyarrow()
     label = {"label": pa.string(), "index": pa.int32(), "probability": pa.float64()}
-    fields = {"picture": pa.string(), "error": pa.string(), "labels": pa.list_(pa.struct(label))}
+    fields = {"image": pa.string(), "error": pa.string(), "labels": pa.list_(pa.struct(label))}
     if layout.features:
         fields["features"] = pa.list_(pa.float32())
     schema = pa.schema(fields)
@@ -85,7 +85,7 @@ WRITERS: dict[str, Write] = {
 
 def _row(prediction: Prediction, layout: Layout) -> dict[str, Any]:
     row: dict[str, Any] = {
-        "picture": printable(prediction.picture),
+        "image": printable(prediction.image),
         "error": None if prediction.error is None else printable(prediction.error),
         "labels": named(prediction.best, layout.names),
     }

@@ -1,6 +1,6 @@
-"""The journal of an unfinished run: every picture in order, and what came of it so far.
+"""The journal of an unfinished run: every image in order, and what came of it so far.
 
-It is an SQLite file, so that what is committed outlives a killed process, a picture cannot be in it
+It is an SQLite file, so that what is committed outlives a killed process, an image cannot be in it
 twice, and none of it need be in memory.
 """
 
@@ -19,18 +19,18 @@ import numpy as np
 from convnext.classification.predictions import Prediction, Score
 
 COMMIT_EVERY = 1.0  # seconds: what a killed process loses at most
-_PAGE = 1000  # pictures read at once
+_PAGE = 1000  # images read at once
 
 _TABLES = (
     "CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
     # paths as bytes: file names need not be text
-    "CREATE TABLE pictures (position INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE)",
+    "CREATE TABLE images (position INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE)",
     "CREATE TABLE results (position INTEGER PRIMARY KEY, error TEXT, best TEXT, features BLOB)",
 )
 
 
 class Listed(NamedTuple):
-    """A picture in the journal."""
+    """An image in the journal."""
 
     position: int  # from 1
     path: str
@@ -81,11 +81,11 @@ class Journal:
             raise OSError(f"{self.path}: {reason}") from error
 
     def add(self, paths: Iterable[str]) -> None:
-        """List pictures, all or none of them; those listed before stay as they are."""
+        """List images, all or none of them; those listed before stay as they are."""
         rows = ((os.fsencode(path),) for path in paths)
         self._file.execute("BEGIN")
         try:
-            self._file.executemany("INSERT OR IGNORE INTO pictures (path) VALUES (?)", rows)
+            self._file.executemany("INSERT OR IGNORE INTO images (path) VALUES (?)", rows)
         except BaseException:
             self._file.execute("ROLLBACK")
             raise
@@ -93,7 +93,7 @@ class Journal:
 
     @property
     def total(self) -> int:
-        return self._number("SELECT count(*) FROM pictures")
+        return self._number("SELECT count(*) FROM images")
 
     @property
     def done(self) -> int:
@@ -104,11 +104,11 @@ class Journal:
         return self._number("SELECT count(error) FROM results")
 
     def pending(self) -> Iterator[Listed]:
-        """Pictures without a result, in order; results may be recorded meanwhile."""
+        """Images without a result, in order; results may be recorded meanwhile."""
         last = 0
         while page := self._file.execute(
-            "SELECT position, path FROM pictures WHERE position > ? AND NOT EXISTS "
-            "(SELECT * FROM results WHERE position = pictures.position) ORDER BY position LIMIT ?",
+            "SELECT position, path FROM images WHERE position > ? AND NOT EXISTS "
+            "(SELECT * FROM results WHERE position = images.position) ORDER BY position LIMIT ?",
             (last, _PAGE),
         ).fetchall():
             yield from (Listed(position, os.fsdecode(path)) for position, path in page)
@@ -131,7 +131,7 @@ class Journal:
         total = self.total
         spread = {"count": total if count is None else min(count, total), "total": total}
         for path, *stored in self._file.execute(
-            "SELECT path, error, best, features FROM pictures JOIN results USING (position) "
+            "SELECT path, error, best, features FROM images JOIN results USING (position) "
             "WHERE position * :count / :total > (position - 1) * :count / :total "
             "ORDER BY position",
             spread,

@@ -1,4 +1,4 @@
-"""Logits -> the likeliest classes, and what is known of one picture in the end."""
+"""Logits -> the likeliest classes, and what is known of one image in the end."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Score:
-    """One class of a picture."""
+    """One class of an image."""
 
     index: int
     probability: float
 
 
 class Prediction(NamedTuple):
-    """What came of one picture: either `error`, or the rest."""
+    """What came of one image: either `error`, or the rest."""
 
-    picture: str  # its path, as given
+    image: str  # its path, as given
     error: str | None = None  # why it could not be used
     best: Sequence[Score] = ()  # its likeliest classes, the first first
     features: np.ndarray | None = None  # (C,) float32, the pooled vector
@@ -33,7 +33,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def likeliest(logits: np.ndarray, count: int) -> list[list[Score]]:
-    """For each picture of logits (N, L) its `count` likeliest classes, all where L is less."""
+    """For each image of logits (N, L) its `count` likeliest classes, all where L is less."""
     probabilities = softmax(logits)
     order = np.argsort(-probabilities, axis=-1, kind="stable")[:, :count]
     return [

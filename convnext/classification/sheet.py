@@ -1,4 +1,4 @@
-"""The contact sheet: pictures in rows, each above its likeliest class."""
+"""The contact sheet: images in rows, each above its likeliest class."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from convnext import pictures
 from convnext.classification.predictions import Prediction
+from convnext.images import reading
 
-PICTURES = 100  # on a sheet
-_TILE = 160  # pixels, width and height of a picture's place
+IMAGES = 100  # on a sheet
+_TILE = 160  # pixels, width and height of an image's place
 _TEXT = 36  # pixels, height of the two lines below it
 _GAP = 8
 _PAPER, _INK, _WARNING = "white", "black", "firebrick"
@@ -23,11 +23,11 @@ def check(path: Path) -> None:
     """Raises ValueError where Pillow writes no files with this suffix."""
     suffix = path.suffix.lower()
     if Image.registered_extensions().get(suffix) not in Image.SAVE:
-        raise ValueError(f"--sheet must end as a picture does, such as .png, got {path.name!r}")
+        raise ValueError(f"--sheet must end as an image does, such as .png, got {path.name!r}")
 
 
 def draw(path: Path, predictions: Iterable[Prediction], names: Sequence[str]) -> None:
-    """Write the sheet of `predictions`; pictures are read again from where they are."""
+    """Write the sheet of `predictions`; images are read again from where they are."""
     shown = list(predictions)
     columns = math.ceil(math.sqrt(len(shown)))
     rows = math.ceil(len(shown) / columns)
@@ -52,21 +52,21 @@ def _draw_one(
     else:
         canvas.rectangle((left, top, left + _TILE, top + _TILE), outline=_WARNING)
         lines, ink = [prediction.error or "gone since"], _WARNING
-    lines.append(Path(prediction.picture).name)
+    lines.append(Path(prediction.image).name)
     for i, line in enumerate(lines):
         place = (left, top + _TILE + 2 + i * _TEXT // 2)
         canvas.text(place, _fitting(canvas, line), fill=ink, font=_font())
 
 
 def _small(prediction: Prediction) -> Image.Image | None:
-    """The picture within a tile, upright; None if it cannot be read."""
+    """The image within a tile, upright; None if it cannot be read."""
     if prediction.error is not None:
         return None
     try:
-        (picture,) = pictures.read(prediction.picture)
-    except pictures.PictureError:
+        (image,) = reading.read(prediction.image)
+    except reading.ImageError:
         return None
-    return ImageOps.contain(picture.bands[0], (_TILE, _TILE)).convert("RGB")
+    return ImageOps.contain(image.bands[0], (_TILE, _TILE)).convert("RGB")
 
 
 def _fitting(canvas: ImageDraw.ImageDraw, line: str) -> str:

@@ -1,4 +1,4 @@
-"""convnext classify: label pictures with their likeliest classes."""
+"""convnext classify: label images with their likeliest classes."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ from rich.progress import (
 from rich.text import Text
 
 from convnext import bundled, checks
-from convnext.classification import Classification, listing
 from convnext.classification.predictions import likeliest, named
+from convnext.classification.run import Classification
 from convnext.cli import show
 from convnext.cli.quiet import quiet_stderr
 from convnext.hub import Source
+from convnext.images import listing
 from convnext.running import FRAMEWORKS, Runner, installed, open_runner
 
 BATCH = 8
@@ -54,19 +55,19 @@ def _into_a_file(arguments: argparse.Namespace, source: Source, framework: str) 
         runner = open_runner(source, framework)
     try:
         with _bar() as progress:
-            summary = work.run(runner, listing.pictures(arguments.pictures), progress)
+            summary = work.run(runner, listing.images(arguments.images), progress)
     except KeyboardInterrupt:
         Console(stderr=True).print(f"the same command goes on from {work.journal}")
         raise
     show.console.print(
-        f"{work.target}: {summary.pictures:,} pictures, of which {summary.bad:,} could not be used"
+        f"{work.target}: {summary.images:,} images, of which {summary.bad:,} could not be used"
     )
     return 0
 
 
 @contextmanager
 def _bar() -> Iterator[Callable[[int, int], None]]:
-    """A bar on a terminal, fed with the pictures done and in all."""
+    """A bar on a terminal, fed with the images done and in all."""
     columns = (
         BarColumn(),
         MofNCompleteColumn(),
@@ -87,22 +88,22 @@ def _bar() -> Iterator[Callable[[int, int], None]]:
 
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
-        return Text(f"{task.speed or 0:,.1f} pictures/s")
+        return Text(f"{task.speed or 0:,.1f} images/s")
 
 
 def _on_the_terminal(arguments: argparse.Namespace, source: Source, framework: str) -> int:
     if arguments.features or arguments.sheet or arguments.overwrite:
         raise ValueError("--features, --sheet and --overwrite go with --out FILE")
     with quiet_stderr():
-        pictures = list(listing.pictures(arguments.pictures))
-        rows = list(_rows(open_runner(source, framework), pictures, arguments.top_k))
+        images = list(listing.images(arguments.images))
+        rows = list(_rows(open_runner(source, framework), images, arguments.top_k))
     if arguments.json:
         show.as_json(rows)
     else:
         show.table(
-            ["picture", "label", "probability"],
+            ["image", "label", "probability"],
             (
-                [row["picture"] if i == 0 else "", label["label"], f"{label['probability']:.4f}"]
+                [row["image"] if i == 0 else "", label["label"], f"{label['probability']:.4f}"]
                 for row in rows
                 for i, label in enumerate(row["labels"])
             ),
@@ -111,14 +112,14 @@ def _on_the_terminal(arguments: argparse.Namespace, source: Source, framework: s
     return 0
 
 
-def _rows(runner: Runner, pictures: list[str], top_k: int) -> Iterator[dict[str, Any]]:
+def _rows(runner: Runner, images: list[str], top_k: int) -> Iterator[dict[str, Any]]:
     if not runner.has_head:
         raise ValueError("the model has no classifier; choose a checkpoint with a head")
-    for start in range(0, len(pictures), BATCH):
-        batch = pictures[start : start + BATCH]
+    for start in range(0, len(images), BATCH):
+        batch = images[start : start + BATCH]
         logits = runner.run(runner.features(batch).pixel_values, maps=False)["logits"]
-        for picture, best in zip(batch, likeliest(logits, top_k), strict=True):
-            yield {"picture": picture, "labels": named(best, runner.class_names)}
+        for image, best in zip(batch, likeliest(logits, top_k), strict=True):
+            yield {"image": image, "labels": named(best, runner.class_names)}
 
 
 def _framework(asked: str | None) -> str:

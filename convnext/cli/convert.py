@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from convnext.bundled import PICTURES
+from convnext.bundled import IMAGES
+from convnext.checkpoints.conversion import convert
 from convnext.cli import settings, show, verify
-from convnext.conversion import convert
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -33,5 +33,5 @@ def run(arguments: argparse.Namespace) -> int:
     fields = ("depths", "layer_norm_eps", "hidden_act")  # what one file of weights leaves open
     written = {field: getattr(done.config, field) for field in fields}
     return verify.compare(
-        arguments.source, done.path, PICTURES, first_fields=told, second_fields=written
+        arguments.source, done.path, IMAGES, first_fields=told, second_fields=written
     )

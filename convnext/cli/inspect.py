@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from convnext import store
-from convnext.cli import FAILED, settings, show
-from convnext.conversion import counted
+from convnext.checkpoints import store
+from convnext.checkpoints.conversion import counted
+from convnext.checkpoints.porter import HEAD, size_of
+from convnext.checkpoints.store import Checkpoint
+from convnext.cli import settings, show
+from convnext.cli.main import FAILED
 from convnext.hub import Source
-from convnext.porter import HEAD, size_of
-from convnext.store import Checkpoint
 
 
 def run(arguments: argparse.Namespace) -> int:

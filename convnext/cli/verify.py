@@ -1,4 +1,4 @@
-"""convnext verify: run two checkpoints on pictures and compare every map."""
+"""convnext verify: run two checkpoints on images and compare every map."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from convnext.bundled import PICTURES
-from convnext.classification.listing import SUFFIXES
-from convnext.cli import FAILED, show
-from convnext.cli.plot import draw
+from convnext.bundled import IMAGES
+from convnext.cli import show
+from convnext.cli.main import FAILED
 from convnext.cli.quiet import quiet_stderr
-from convnext.verification import TOLERANCE, verify
+from convnext.images.listing import SUFFIXES
+from convnext.verification.compare import TOLERANCE, verify
+from convnext.verification.plot import draw
 
 
 def run(arguments: argparse.Namespace) -> int:
-    images = _pictures(Path(arguments.images)) if arguments.images else PICTURES
+    images = _images(Path(arguments.images)) if arguments.images else IMAGES
     return compare(
         arguments.first,
         arguments.second,
@@ -64,7 +65,7 @@ def compare(
         numbers=3,
     )  # fmt: skip
     if any(d.name == "logits" for d in result.differences):
-        show.console.print(f"same class first: {result.agreeing} of {result.pictures} pictures")
+        show.console.print(f"same class first: {result.agreeing} of {result.images} images")
     verdict = "the same function" if result.passed else "not the same function"
     show.console.print(f"{verdict}, to a relative {tolerance:g}")
     if plot is not None:
@@ -72,8 +73,8 @@ def compare(
     return 0 if result.passed else FAILED
 
 
-def _pictures(folder: Path) -> list[Path]:
+def _images(folder: Path) -> list[Path]:
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not found:
-        raise FileNotFoundError(f"{folder}: no pictures there ({', '.join(SUFFIXES)})")
+        raise FileNotFoundError(f"{folder}: no images there ({', '.join(SUFFIXES)})")
     return found

@@ -1,11 +1,11 @@
-"""The stem and the stages compiled for this CPU: float32 pictures in, maps out, all in numpy."""
+"""The stem and the stages compiled for this CPU: float32 images in, maps out, all in numpy."""
 
 from __future__ import annotations
 
 from convnext.config import ConvNextConfig
-from convnext.cpu.building import BuildError
 from convnext.cpu.library import aligned, has_bfloat16
 from convnext.cpu.network import Network
+from convnext.errors import BuildError
 
 __all__ = ["BuildError", "Network", "aligned", "has_bfloat16", "obstacle"]
 

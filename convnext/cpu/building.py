@@ -10,6 +10,8 @@ import tempfile
 import zlib
 from pathlib import Path
 
+from convnext.errors import BuildError
+
 SOURCE = Path(__file__).with_name("kernels.cpp")
 FLAGS = [
     "-std=c++17",
@@ -20,10 +22,6 @@ FLAGS = [
     "-fno-trapping-math",
     "-fno-signed-zeros",
 ]
-
-
-class BuildError(RuntimeError):
-    """The kernels could not be compiled, or not loaded."""
 
 
 def build() -> Path:

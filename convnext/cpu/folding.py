@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from convnext.checkpoints.params import Place, canonical_names
 from convnext.config import ConvNextConfig
 from convnext.cpu import library
-from convnext.params import Place, canonical_names
 
 PADDED = 32  # channels are padded to a multiple
 TOGETHER = 16  # channels of a map that stand together, as maps.h has it
@@ -95,8 +95,8 @@ class Folding:
         """The norm's weight and bias in the first layer, the layer scale in the second."""
         kernel, bias = self.at("dwconv", stage, block)
         norm_weight, norm_bias = self.at("norm", stage, block)
-        expand, expand_bias = self.at("expand", stage, block)
-        reduce, reduce_bias = self.at("project", stage, block)
+        expand, expand_bias = self.at("pwconv1", stage, block)
+        reduce, reduce_bias = self.at("pwconv2", stage, block)
         if self.config.has_layer_scale:
             (scale,) = self.at("scale", stage, block)
             reduce, reduce_bias = reduce * scale[:, None], reduce_bias * scale

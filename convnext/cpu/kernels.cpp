@@ -32,9 +32,9 @@ struct Setting {
   float eps;         // of every norm
 };
 
-struct Pictures {
+struct Images {
   const float* data;
-  int64_t colours, strides[4];  // values from one picture, colour, line, column to the next
+  int64_t colours, strides[4];  // values from one image, colour, line, column to the next
 };
 
 struct Layer {
@@ -89,20 +89,20 @@ inline auto biased(const Map& map, const std::vector<int64_t>& places, const flo
 }
 
 template <class T>
-void stem(const Map& map, const Pictures& pictures, int64_t patch, const Layer& layer,
+void stem(const Map& map, const Images& images, int64_t patch, const Layer& layer,
           const float* scale, const float* shift, const Setting& setting) {
-  const auto [by_picture, by_colour, by_line, by_column] = pictures.strides;
+  const auto [by_image, by_colour, by_line, by_column] = images.strides;
   const std::vector<int64_t> places = map.places();
   const std::vector<float> mask = map.mask();
   const auto gather = [&](int64_t first, int64_t last, const Rows<T>& rows) {
     std::vector<float> values(rows.width, 0.0f);
     for (int64_t i = first; i < last; ++i) {
       const int64_t line = i / map.w, x = i % map.w * patch, y = line % map.h * patch;
-      const float* picture = pictures.data + line / map.h * by_picture;
+      const float* image = images.data + line / map.h * by_image;
       float* value = values.data();
-      for (int64_t colour = 0; colour < pictures.colours; ++colour)
+      for (int64_t colour = 0; colour < images.colours; ++colour)
         for (int64_t dy = 0; dy < patch; ++dy) {
-          const float* from = picture + colour * by_colour + (y + dy) * by_line + x * by_column;
+          const float* from = image + colour * by_colour + (y + dy) * by_line + x * by_column;
           for (int64_t dx = 0; dx < patch; ++dx) *value++ = from[dx * by_column];
         }
       for (int64_t c = 0; c < rows.width; c += PANEL)
@@ -245,9 +245,9 @@ void convnext_pack(const float* from, int64_t outputs, int64_t inputs, int32_t b
            : pack(from, outputs, inputs, static_cast<float*>(to));
 }
 
-void convnext_stem(const Map* map, const Pictures* pictures, int64_t patch, const Layer* layer,
+void convnext_stem(const Map* map, const Images* images, int64_t patch, const Layer* layer,
                    const float* scale, const float* shift, const Setting* setting) {
-  FOR_TYPE(setting->bfloat16, stem, *map, *pictures, patch, *layer, scale, shift, *setting);
+  FOR_TYPE(setting->bfloat16, stem, *map, *images, patch, *layer, scale, shift, *setting);
 }
 
 void convnext_downsample(const Map* map, const Map* from, const Layer* layer,

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from convnext.cpu.building import BuildError, build
+from convnext.cpu.building import build
+from convnext.errors import BuildError
 
 LINE = 64  # bytes of a cache line, which everything begins with
 
@@ -20,7 +21,7 @@ class Map(ctypes.Structure):
     _fields_ = [("data", c_void_p), *((name, c_int64) for name in ("n", "h", "w", "c", "width"))]
 
 
-class Pictures(ctypes.Structure):
+class Images(ctypes.Structure):
     """(N, colours, H, W) float32 in any layout; strides in values."""
 
     _fields_ = [
@@ -52,7 +53,7 @@ SIGNATURES: dict[str, list[Any]] = {
     "has_bfloat16": [],
     "pack": [c_void_p, c_int64, c_int64, c_int32, c_void_p],
     "stem": [
-        POINTER(Map), POINTER(Pictures), c_int64, POINTER(Layer), c_void_p, c_void_p,
+        POINTER(Map), POINTER(Images), c_int64, POINTER(Layer), c_void_p, c_void_p,
         POINTER(Setting),
     ],
     "downsample": [POINTER(Map), POINTER(Map), POINTER(Layer), POINTER(Setting)],

@@ -8,12 +8,12 @@ import threading
 
 import numpy as np
 
+from convnext.checkpoints.params import KERNEL_SIZE, NORM_EPS
 from convnext.config import ConvNextConfig
 from convnext.cpu import library
 from convnext.cpu.folding import TOGETHER, Folding, Read, Stage, address, whole
-from convnext.params import KERNEL, NORM_EPS
 
-BORDER = KERNEL // 2
+BORDER = KERNEL_SIZE // 2
 
 
 class Memory(threading.local):
@@ -75,11 +75,11 @@ class Network:
         self.stem = folding.stem()
         self.stages = [folding.stage(stage) for stage in range(config.num_stages)]
 
-    def __call__(self, pictures: np.ndarray, threads: int, every: bool) -> list[np.ndarray]:
-        """Maps (N, H, W, C) of pictures (N, I, H, W), float32 in any layout: the stem's and every
+    def __call__(self, images: np.ndarray, threads: int, every: bool) -> list[np.ndarray]:
+        """Maps (N, H, W, C) of images (N, I, H, W), float32 in any layout: the stem's and every
         stage's, or the last."""
         setting = library.Setting(threads, self.bfloat16, NORM_EPS)
-        x = self._embed(pictures, setting)
+        x = self._embed(images, setting)
         maps = [x.inner()] if every else []
         for stage in self.stages:
             x = _run(stage, x, setting)
@@ -87,10 +87,10 @@ class Network:
                 maps.append(x.inner())
         return maps or [x.inner()]
 
-    def _embed(self, pictures: np.ndarray, setting: library.Setting) -> Bordered:
-        count, colours, height, width = pictures.shape
-        strides = (ctypes.c_int64 * 4)(*(n // pictures.itemsize for n in pictures.strides))
-        given = library.Pictures(address(pictures), colours, strides)
+    def _embed(self, images: np.ndarray, setting: library.Setting) -> Bordered:
+        count, colours, height, width = images.shape
+        strides = (ctypes.c_int64 * 4)(*(n // images.itemsize for n in images.strides))
+        given = library.Images(address(images), colours, strides)
         x = Bordered(0, count, height // self.patch, width // self.patch, self.width)
         linear, scale, shift = self.stem
         library.library().convnext_stem(

@@ -29,5 +29,5 @@ def check_pixel_values(pixel_values: Tensor | None, config: ConvNextConfig) -> N
     if not pixel_values.is_floating_point():
         raise ValueError(
             f"pixel_values must be floating point, got {pixel_values.dtype}; "
-            "ConvNextFeatureExtractor makes them from pictures"
+            "ConvNextFeatureExtractor makes them from images"
         )

@@ -38,8 +38,8 @@ class DepthwiseConv2d(nn.Conv2d):
 class Depthwise(torch.autograd.Function):
     """Both gradients are depthwise convolutions themselves, whose forward pass torch does fast.
 
-    That of the input is by the kernel turned by 180 degrees. That of a picture's kernel is the
-    picture convolved with its gradient, as large a kernel as the map; pictures are summed.
+    That of the input is by the kernel turned by 180 degrees. That of an image's kernel is the
+    image convolved with its gradient, as large a kernel as the map; images are summed.
     """
 
     generate_vmap_rule = True
@@ -80,7 +80,7 @@ def conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def weight_gradient(x: Tensor, grad: Tensor, padding: int) -> Tensor:
-    """(N, C, H, W) twice -> (C, 1, K, K). Sums over pictures are in float32 at least."""
+    """(N, C, H, W) twice -> (C, 1, K, K). Sums over images are in float32 at least."""
     pairs = zip(x.split(1), grad.split(1), strict=True)
     each = [F.conv2d(a, g.transpose(0, 1), padding=padding, groups=x.shape[1]) for a, g in pairs]
     total = torch.cat(each).sum(0, dtype=torch.promote_types(x.dtype, torch.float32))

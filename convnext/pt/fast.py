@@ -21,7 +21,7 @@ def fast(model: Model, dtype: torch.dtype | str | None = None) -> Model:
 
     Norms and layer scales are folded into the linear layers, whose hidden values stay in cache;
     everything up to the last map is kernels that are compiled when first asked for (with the
-    system's C++ compiler, in some three seconds) and then kept. Pictures of any number and size
+    system's C++ compiler, in some three seconds) and then kept. Images of any number and size
     need no further compiling. `model` is left as it is, and later changes of its weights are not
     seen.
 
@@ -64,14 +64,14 @@ def fast(model: Model, dtype: torch.dtype | str | None = None) -> Model:
         model.config, lambda name: state[name].float().numpy(), wanted == torch.bfloat16
     )
     replaced = {  # for deepcopy: what stands in place of what
-        id(base.embeddings): nn.Identity(),  # the encoder takes pictures
+        id(base.embeddings): nn.Identity(),  # the encoder takes images
         id(base.encoder): FastEncoder(network),
     }
     return copy.deepcopy(model, replaced).float().requires_grad_(False).eval()
 
 
 class FastEncoder(nn.Module):
-    """Stem and stages: pictures (N, I, H, W) -> maps (N, H, W, C), as ConvNextEncoder returns them.
+    """Stem and stages: images (N, I, H, W) -> maps (N, H, W, C), as ConvNextEncoder returns them.
 
     Its weights neither train nor move: no parameters, they stay as they were laid out.
     """
@@ -83,8 +83,8 @@ class FastEncoder(nn.Module):
     def forward(self, pixel_values: Tensor, output_hidden_states: bool = False) -> Any:
         if torch.is_grad_enabled() and pixel_values.requires_grad:
             raise RuntimeError("a fast network has no gradients; use the one it was made from")
-        pictures = pixel_values.detach().float().numpy()
-        maps = self.network(pictures, torch.get_num_threads(), output_hidden_states)
+        images = pixel_values.detach().float().numpy()
+        maps = self.network(images, torch.get_num_threads(), output_hidden_states)
         return tuple(map(torch.from_numpy, maps))
 
     def train(self, mode: bool = True) -> FastEncoder:

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from convnext.pt.checks import has_values
 
-IGNORED = -100  # a label of this value leaves its picture out of the loss
+IGNORED = -100  # a label of this value leaves its image out of the loss
 
 
 def classification_loss(logits: Tensor, labels: Tensor, problem_type: str | None) -> Tensor:
@@ -44,8 +44,8 @@ def _classes(logits: Tensor, labels: Tensor) -> Tensor:
     count = logits.shape[0]
     if labels.is_floating_point() or labels.numel() != count:
         raise ValueError(
-            f"labels must be {count} class indices, one for each picture, got "
-            f"{tuple(labels.shape)} of {labels.dtype}; for targets of several classes a picture "
+            f"labels must be {count} class indices, one for each image, got "
+            f"{tuple(labels.shape)} of {labels.dtype}; for targets of several classes an image "
             "give floats and problem_type='multi_label_classification'"
         )
     labels = labels.view(-1)

@@ -1,7 +1,7 @@
 """ConvNeXt in PyTorch, to be read from top to bottom beside the paper (Liu et al., 2022).
 
-Shapes: N pictures of H x W, C channels, L labels. Maps are (N, H, W, C) between the layers, where
-norms and linear layers need no copies; pictures come and maps go as (N, C, H, W). The classes and
+Shapes: N images of H x W, C channels, L labels. Maps are (N, H, W, C) between the layers, where
+norms and linear layers need no copies; images come and maps go as (N, C, H, W). The classes and
 their attributes stand in the same order in convnext/tf/model.py.
 """
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from convnext.checkpoints.params import BARE, EXPANSION, HEADED, KERNEL_SIZE, NORM_EPS
 from convnext.config import ConvNextConfig
 from convnext.outputs import (
     ConvNextClassifierLossOutput,
@@ -22,7 +23,6 @@ from convnext.outputs import (
     ConvNextModelOutput,
     as_asked,
 )
-from convnext.params import BARE, EXPANSION, HEADED, KERNEL, NORM_EPS
 from convnext.pt.checks import check_pixel_values
 from convnext.pt.depthwise import DepthwiseConv2d
 from convnext.pt.linear import Linear
@@ -71,7 +71,7 @@ def conv_nhwc(conv: nn.Module, x: Tensor) -> Tensor:
 
 
 class ConvNextEmbeddings(nn.Module):
-    """The stem: pictures (N, I, H, W) -> map (N, H/P, W/P, C)."""
+    """The stem: images (N, I, H, W) -> map (N, H/P, W/P, C)."""
 
     def __init__(self, config: ConvNextConfig) -> None:
         super().__init__()
@@ -108,7 +108,7 @@ class ConvNextLayer(nn.Module):
 
     def __init__(self, config: ConvNextConfig, width: int, drop_path_rate: float) -> None:
         super().__init__()
-        self.dwconv = DepthwiseConv2d(width, KERNEL)
+        self.dwconv = DepthwiseConv2d(width, KERNEL_SIZE)
         self.layernorm = nn.LayerNorm(width, eps=NORM_EPS)
         self.pwconv1 = Linear(width, EXPANSION * width)
         self.act = ACTIVATIONS[config.hidden_act]
@@ -254,7 +254,7 @@ class ConvNextForImageClassification(PreTrainedModel):
 
         Args:
             pixel_values: (N, num_channels, H, W), as `ConvNextModel` takes them.
-            labels: class indices (N,), -100 to leave a picture out; or targets (N, L) of
+            labels: class indices (N,), -100 to leave an image out; or targets (N, L) of
                 multi-label classification; or values (N,) or (N, L) of regression. Which one,
                 `config.problem_type` says; by default one label means regression, integers mean
                 classes and floats mean multi-label.

@@ -8,17 +8,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from convnext import ingraph
-from convnext.features import ConvNextFeatureExtractor
+from convnext.images import ingraph
+from convnext.images.extractor import ConvNextFeatureExtractor
 from convnext.pt.checks import has_values
 
 
 class WithPreprocessing(nn.Module):
-    """A classifier that takes pictures as they are decoded; `torch.export` takes it.
+    """A classifier that takes images as they are decoded; `torch.export` takes it.
 
     Args:
         model: a ConvNextForImageClassification; evaluation mode is its own matter.
-        extract: how pictures become its `pixel_values`.
+        extract: how images become its `pixel_values`.
 
     Raises:
         ValueError: extractor and model do not fit, or the filter is none that a graph has.
@@ -35,30 +35,30 @@ class WithPreprocessing(nn.Module):
             values = torch.tensor(getattr(self.plan, name))[:, None, None]
             self.register_buffer(name, values, persistent=False)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Classify pictures.
+    def forward(self, images: Tensor) -> Tensor:
+        """Classify images.
 
         Args:
-            pictures: (N, H, W, C) uint8, RGB where C is 3, of any one size.
+            images: (N, H, W, C) uint8, RGB where C is 3, of any one size.
 
         Returns:
             (N, L) float32, the softmax of the logits.
 
         Raises:
-            ValueError: `pictures` have another shape or type.
+            ValueError: `images` have another shape or type.
         """
-        values = self.pixel_values(pictures).to(next(self.model.parameters()).dtype)
+        values = self.pixel_values(images).to(next(self.model.parameters()).dtype)
         return self.model(values, return_dict=True).logits.float().softmax(-1)
 
-    def pixel_values(self, pictures: Tensor) -> Tensor:
-        """What the model sees of `pictures`: (N, C, size, size) float32."""
+    def pixel_values(self, images: Tensor) -> Tensor:
+        """What the model sees of `images`: (N, C, size, size) float32."""
         channels = len(self.plan.mean)
-        if has_values() and (pictures.dtype != torch.uint8 or pictures.shape[3:] != (channels,)):
+        if has_values() and (images.dtype != torch.uint8 or images.shape[3:] != (channels,)):
             raise ValueError(
-                f"pictures must be uint8 (N, H, W, {channels}), got {pictures.dtype} "
-                f"{tuple(pictures.shape)}"
+                f"images must be uint8 (N, H, W, {channels}), got {images.dtype} "
+                f"{tuple(images.shape)}"
             )
-        x = pictures.permute(0, 3, 1, 2).float()
+        x = images.permute(0, 3, 1, 2).float()
         if self.plan.do_resize:
             x = self._stretch(x) if self.plan.short is None else self._crop(x, self.plan.short)
         return (x * self.plan.factor - self.mean) / self.std
@@ -67,7 +67,7 @@ class WithPreprocessing(nn.Module):
         return self._resize(x, self.plan.side, self.plan.side)
 
     def _crop(self, x: Tensor, short: int) -> Tensor:
-        """The centre of the picture whose shorter side is `short`."""
+        """The centre of the image whose shorter side is `short`."""
         height, width = x.shape[2:]
         shorter, side, margin = torch.sym_min(height, width), self.plan.side, self.plan.margin
         height, width = short * height // shorter, short * width // shorter

@@ -10,14 +10,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from convnext import store
+from convnext.checkpoints import loading, store
+from convnext.checkpoints.params import BARE, Parts, parameters
+from convnext.checkpoints.porter import account
+from convnext.checkpoints.tensors import Tensor
 from convnext.config import ConvNextConfig
 from convnext.hub import Source
-from convnext.params import BARE, Parts, parameters
-from convnext.porter import account
 from convnext.pt.memory import keep_freed_memory
-from convnext.store import loading
-from convnext.tensors import Tensor
 
 
 class PreTrainedModel(nn.Module):

@@ -18,7 +18,7 @@ def fast(model: Any, dtype: Any = None, *, graphs: bool = False) -> Any:
 
     Norms and layer scales are folded into the linear layers, whose hidden values stay in cache;
     everything up to the last map is kernels for the CPU that are compiled when first asked for
-    (with the system's C++ compiler, in some three seconds) and then kept. Pictures of any number
+    (with the system's C++ compiler, in some three seconds) and then kept. Images of any number
     and size need no further compiling. `model` is left as it is, and later changes of its weights
     are not seen.
 
@@ -122,7 +122,7 @@ class FrozenEncoder(Frozen):
 
 
 class CompiledEncoder(keras.layers.Layer):
-    """Stem and stages: pictures (N, H, W, I) -> maps, as TFConvNextEncoder returns them."""
+    """Stem and stages: images (N, H, W, I) -> maps, as TFConvNextEncoder returns them."""
 
     def __init__(self, model: Any) -> None:
         super().__init__(name=model.encoder.name, dtype="float32")
@@ -184,7 +184,7 @@ class _FastModel(_Fast, TFConvNextModel):
             self.embeddings = Frozen(model.embeddings, None, None, None, colours)
             self.encoder = FrozenEncoder(model.encoder, sizes[0])
         else:
-            self.embeddings = keras.layers.Identity(dtype="float32")  # the encoder takes pictures
+            self.embeddings = keras.layers.Identity(dtype="float32")  # the encoder takes images
             self.encoder = CompiledEncoder(model)
         self.layernorm = Frozen(model.layernorm, None, sizes[-1])
 

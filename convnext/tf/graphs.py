@@ -11,7 +11,7 @@ import tensorflow as tf
 from convnext.inputs import AXES
 
 
-def any_pictures(model: Any) -> tf.TensorSpec:
+def any_images(model: Any) -> tf.TensorSpec:
     """What `pixel_values` of a model are: everything but the number of channels is open."""
     shape = [model.config.num_channels if axis == "C" else None for axis in AXES[model.data_format]]
     return tf.TensorSpec(shape, model.variable_dtype, name=model.main_input_name)
@@ -19,7 +19,7 @@ def any_pictures(model: Any) -> tf.TensorSpec:
 
 def compiled(model: Any, function: Callable[[tf.Tensor], Any]) -> Callable[[Any], Any]:
     """A function of the model's `pixel_values` as one graph."""
-    return tf.function(function, input_signature=[any_pictures(model)])
+    return tf.function(function, input_signature=[any_images(model)])
 
 
 def frozen(layer: Any, *shape: int | None, **options: Any) -> Callable[[tf.Tensor], Any]:

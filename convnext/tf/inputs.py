@@ -1,4 +1,4 @@
-"""Pictures and maps on their way in and out of the Keras network."""
+"""Images and maps on their way in and out of the Keras network."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def unpacked(pixel_values: Any, **others: Any) -> tuple[Any, ...]:
 
 
 def to_nhwc(pixel_values: Any, config: ConvNextConfig, data_format: str) -> Any:
-    """Pictures of `data_format`, checked, as (N, H, W, C)."""
+    """Images of `data_format`, checked, as (N, H, W, C)."""
     if pixel_values is None:
         raise ValueError("You have to specify pixel_values")
     if problem := shape_problem(tuple(pixel_values.shape), config, data_format):
@@ -37,7 +37,7 @@ def to_nhwc(pixel_values: Any, config: ConvNextConfig, data_format: str) -> Any:
     if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(pixel_values.dtype)):
         raise ValueError(
             f"pixel_values must be floating point, got {pixel_values.dtype}; "
-            "ConvNextFeatureExtractor makes them from pictures"
+            "ConvNextFeatureExtractor makes them from images"
         )
     if data_format == "channels_last":
         return pixel_values

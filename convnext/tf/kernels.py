@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from convnext.checkpoints.files import blocks
 from convnext.cpu import Network, aligned
-from convnext.store import blocks
 
 ONES = (1, 1, 1, 1)  # strides
 
@@ -65,7 +65,7 @@ def layer_norm(x: tf.Tensor, gamma: Any, beta: Any, epsilon: float) -> tf.Tensor
 
 @lru_cache
 def _rows_norm(width: int, epsilon: float, dtype: tf.DType) -> Callable[..., tf.Tensor]:
-    """TensorFlow knows LayerNorm of (R, C) as the batch norm of one picture of R channels.
+    """TensorFlow knows LayerNorm of (R, C) as the batch norm of one image of R channels.
 
     It must find their scale being filled in. With R known that would have become a constant, so
     this is a graph of its own, for any R, and stays one.
@@ -106,26 +106,26 @@ def depthwise(x: tf.Tensor, kernel: tf.Tensor) -> Any:
 
 
 def _kernel_gradient(x: tf.Tensor, kernel: tf.Tensor, outer: tf.Tensor) -> tf.Tensor:
-    """Another depthwise convolution: of x as one picture of N C channels, with `outer`, map by
+    """Another depthwise convolution: of x as one image of N C channels, with `outer`, map by
     map, as its kernel. Twice as fast as TensorFlow's own gradient, four times on small maps."""
     side = kernel.shape[0]
     count, height, width, channels = tf.unstack(tf.shape(x))
     edges = (side // 2, side // 2)
     padded = tf.transpose(tf.pad(x, ((0, 0), edges, edges, (0, 0))), (1, 2, 0, 3))
-    picture = tf.reshape(padded, (1, height + side - 1, width + side - 1, count * channels))
+    image = tf.reshape(padded, (1, height + side - 1, width + side - 1, count * channels))
     maps = tf.reshape(tf.transpose(outer, (1, 2, 0, 3)), (height, width, count * channels, 1))
-    each = tf.nn.depthwise_conv2d(picture, maps, ONES, "VALID")
+    each = tf.nn.depthwise_conv2d(image, maps, ONES, "VALID")
     return tf.reduce_sum(tf.reshape(each, (side, side, count, channels)), 2)[..., None]
 
 
 def compiled_maps(
     network: Network, x: tf.Tensor, widths: tuple[int, ...], every: bool
 ) -> list[tf.Tensor]:
-    """Maps (N, H, W, C) of pictures (N, H, W, I), so many channels wide; all, or the last."""
+    """Maps (N, H, W, C) of images (N, H, W, I), so many channels wide; all, or the last."""
     widths = widths if every else widths[-1:]
 
-    def run(pictures: np.ndarray) -> list[np.ndarray]:
-        return network(pictures.transpose(0, 3, 1, 2), threads(), every)
+    def run(images: np.ndarray) -> list[np.ndarray]:
+        return network(images.transpose(0, 3, 1, 2), threads(), every)
 
     maps = tf.nest.flatten(tf.numpy_function(run, [x], [tf.float32] * len(widths)))
     for width, values in zip(widths, maps, strict=True):

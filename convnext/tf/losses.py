@@ -10,7 +10,7 @@ from keras import ops
 
 from convnext.tf.inputs import at_least_float32
 
-IGNORED = -100  # a label of this value leaves its picture out of the loss
+IGNORED = -100  # a label of this value leaves its image out of the loss
 
 
 def classification_loss(logits: Any, labels: Any, problem_type: str | None) -> Any:
@@ -57,8 +57,8 @@ def _classes(logits: Any, labels: Any) -> Any:
     counts = {logits.shape[0], labels.shape[0]} - {None}  # those that a graph knows
     if _is_float(labels) or tuple(labels.shape[1:]) not in ((), (1,)) or len(counts) > 1:
         raise ValueError(
-            f"labels must be class indices, one for each picture, got {tuple(labels.shape)} of "
-            f"{labels.dtype}; for targets of several classes a picture give floats and "
+            f"labels must be class indices, one for each image, got {tuple(labels.shape)} of "
+            f"{labels.dtype}; for targets of several classes an image give floats and "
             "problem_type='multi_label_classification'"
         )
     labels = ops.reshape(labels, (-1,))

@@ -1,7 +1,7 @@
 """ConvNeXt in Keras 3, to be read from top to bottom beside the paper (Liu et al., 2022).
 
-Shapes: N pictures of H x W, C channels, L labels. Maps are (N, H, W, C) between the layers;
-pictures come and maps go as (N, C, H, W), or as (N, H, W, C) with data_format="channels_last". The
+Shapes: N images of H x W, C channels, L labels. Maps are (N, H, W, C) between the layers;
+images come and maps go as (N, C, H, W), or as (N, H, W, C) with data_format="channels_last". The
 classes and their attributes stand in the same order in convnext/pt/model.py. Only Keras layers and
 keras.ops are used, so that this file also runs on Keras' other backends.
 """
@@ -14,6 +14,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from convnext.checkpoints.params import BARE, EXPANSION, HEADED, KERNEL_SIZE, NORM_EPS
 from convnext.config import ConvNextConfig
 from convnext.outputs import (
     ConvNextClassifierLossOutput,
@@ -21,7 +22,6 @@ from convnext.outputs import (
     ConvNextModelOutput,
     as_asked,
 )
-from convnext.params import BARE, EXPANSION, HEADED, KERNEL, NORM_EPS
 from convnext.tf.inputs import from_nhwc, to_nhwc, unpacked
 from convnext.tf.layers import Composite, average, conv, dense, depthwise, in_training, norm
 from convnext.tf.losses import classification_loss
@@ -55,7 +55,7 @@ ACTIVATIONS = {
 
 
 class TFConvNextEmbeddings(Composite):
-    """The stem: pictures (N, H, W, I) -> map (N, H/P, W/P, C)."""
+    """The stem: images (N, H, W, I) -> map (N, H/P, W/P, C)."""
 
     def __init__(self, config: ConvNextConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -93,7 +93,7 @@ class TFConvNextLayer(Composite):
     ) -> None:
         super().__init__(**kwargs)
         self.width = width
-        self.dwconv = depthwise(self, config, width, KERNEL)
+        self.dwconv = depthwise(self, config, width, KERNEL_SIZE)
         self.layernorm = norm(self, width, NORM_EPS)
         self.pwconv1 = dense(self, config, width, EXPANSION * width)
         self.act = ACTIVATIONS[config.hidden_act]
@@ -169,7 +169,7 @@ class TFConvNextModel(PreTrainedModel):
 
     Args:
         config: what to build; a new model has fresh weights.
-        data_format: "channels_first" or "channels_last", of pictures and returned maps.
+        data_format: "channels_first" or "channels_last", of images and returned maps.
         kwargs: `name`, `dtype` (or a dtype policy) and `trainable`, as every Keras layer has.
     """
 
@@ -229,7 +229,7 @@ class TFConvNextForImageClassification(PreTrainedModel):
 
     Args:
         config: what to build; with `num_labels=0` the logits are the pooled vector.
-        data_format: "channels_first" or "channels_last", of pictures and returned maps.
+        data_format: "channels_first" or "channels_last", of images and returned maps.
         kwargs: `name`, `dtype` (or a dtype policy) and `trainable`, as every Keras layer has.
     """
 
@@ -261,7 +261,7 @@ class TFConvNextForImageClassification(PreTrainedModel):
         Args:
             pixel_values: as `TFConvNextModel` takes them, or a dict with `pixel_values` and
                 perhaps `labels`.
-            labels: class indices (N,), -100 to leave a picture out; or targets (N, L) of
+            labels: class indices (N,), -100 to leave an image out; or targets (N, L) of
                 multi-label classification; or values (N,) or (N, L) of regression. Which one,
                 `config.problem_type` says; by default one label means regression, integers mean
                 classes and floats mean multi-label.

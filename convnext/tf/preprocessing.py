@@ -6,16 +6,16 @@ from typing import Any
 
 import tensorflow as tf
 
-from convnext.features import ConvNextFeatureExtractor
-from convnext.ingraph import INPUT, Plan, down_first, plan
+from convnext.images.extractor import ConvNextFeatureExtractor
+from convnext.images.ingraph import INPUT, Plan, down_first, plan
 
 
 class WithPreprocessing:
-    """A classifier that takes pictures as they are decoded.
+    """A classifier that takes images as they are decoded.
 
     Args:
         model: a TFConvNextForImageClassification.
-        extract: how pictures become its `pixel_values`.
+        extract: how images become its `pixel_values`.
 
     Raises:
         ValueError: extractor and model do not fit, or the filter is none that a graph has.
@@ -28,12 +28,12 @@ class WithPreprocessing:
 
     @property
     def signature(self) -> tf.TensorSpec:
-        """Pictures of any one size: (N, H, W, C) uint8."""
+        """Images of any one size: (N, H, W, C) uint8."""
         return tf.TensorSpec([None, None, None, len(self.plan.mean)], tf.uint8, name=INPUT)
 
-    def __call__(self, pictures: tf.Tensor) -> dict[str, tf.Tensor]:
+    def __call__(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """(N, H, W, C) uint8, RGB where C is 3 -> `probabilities` (N, L) and `label` (N,), text."""
-        values = tf.cast(pixel_values(pictures, self.plan), self.model.variable_dtype)
+        values = tf.cast(pixel_values(images, self.plan), self.model.variable_dtype)
         if self.model.data_format == "channels_first":
             values = tf.transpose(values, (0, 3, 1, 2))
         logits = self.model(values, return_dict=True, training=False).logits
@@ -42,9 +42,9 @@ class WithPreprocessing:
         return {"probabilities": probabilities, "label": label}
 
 
-def pixel_values(pictures: tf.Tensor, plan: Plan) -> tf.Tensor:
+def pixel_values(images: tf.Tensor, plan: Plan) -> tf.Tensor:
     """(N, H, W, C) uint8 -> (N, size, size, C) float32."""
-    x = tf.cast(pictures, tf.float32)
+    x = tf.cast(images, tf.float32)
     if plan.do_resize:
         stretched = plan.short is None
         x = _resize(x, plan.side, plan.side, plan.filter) if stretched else _crop(x, plan)
@@ -53,7 +53,7 @@ def pixel_values(pictures: tf.Tensor, plan: Plan) -> tf.Tensor:
 
 
 def _crop(x: tf.Tensor, plan: Plan) -> tf.Tensor:
-    """The centre of the picture whose shorter side is `plan.short`."""
+    """The centre of the image whose shorter side is `plan.short`."""
     height, width = tf.shape(x)[1], tf.shape(x)[2]
     shorter, side, margin = tf.minimum(height, width), plan.side, plan.margin
     height, width = plan.short * height // shorter, plan.short * width // shorter

@@ -9,8 +9,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from convnext.features import ConvNextFeatureExtractor
-from convnext.tf.graphs import any_pictures
+from convnext.images.extractor import ConvNextFeatureExtractor
+from convnext.tf.graphs import any_images
 from convnext.tf.preprocessing import WithPreprocessing
 
 
@@ -22,7 +22,7 @@ def export_saved_model(
     input_signature: Any = None,
     extract: ConvNextFeatureExtractor | None = None,
 ) -> None:
-    """Write endpoint "serve": pictures of any size and number -> a dict of named tensors.
+    """Write endpoint "serve": images of any size and number -> a dict of named tensors.
 
     Args:
         model: a TFConvNextModel or TFConvNextForImageClassification.
@@ -33,7 +33,7 @@ def export_saved_model(
     """
     serve: Any
     if extract is None:
-        serve, any_size = partial(_named, model), any_pictures(model)
+        serve, any_size = partial(_named, model), any_images(model)
     else:
         serve = WithPreprocessing(model, extract)
         any_size = serve.signature

@@ -11,22 +11,22 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
-from convnext import checks, store
+from convnext import checks
+from convnext.checkpoints import loading, store
+from convnext.checkpoints.dialects.keras import VARIABLES
+from convnext.checkpoints.files.blocks import contiguous
+from convnext.checkpoints.params import Parts
+from convnext.checkpoints.porter import Spelled, spell
+from convnext.checkpoints.tensors import Tensor
 from convnext.config import ConvNextConfig
-from convnext.dialects.keras import VARIABLES
-from convnext.features import ConvNextFeatureExtractor
 from convnext.hub import Source
+from convnext.images.extractor import ConvNextFeatureExtractor
 from convnext.inputs import AXES
 from convnext.outputs import (
     ConvNextClassifierLossOutput,
     ConvNextClassifierOutput,
     ConvNextModelOutput,
 )
-from convnext.params import Parts
-from convnext.porter import Spelled, spell
-from convnext.store import loading
-from convnext.store.blocks import contiguous
-from convnext.tensors import Tensor
 from convnext.tf.layers import kernel_values, kernels_unset, without_collecting
 
 READERS = 2  # threads; more wait for each other and for the one that makes the layers
@@ -68,7 +68,7 @@ class PreTrainedModel(keras.Model):
             source: a folder, a file (weights or shard index) or a Hugging Face id.
             config: used instead of the checkpoint's own.
             dtype: Keras dtype or dtype policy, such as "mixed_bfloat16"; default the global one.
-            data_format: "channels_first" or "channels_last", of pictures and returned maps.
+            data_format: "channels_first" or "channels_last", of images and returned maps.
             ignore_mismatched_sizes: give fresh weights to what has another shape than in the file,
                 such as a classifier for another `num_labels`.
             output_loading_info: return `(model, info)`, where `info` lists `missing_keys`,
@@ -155,12 +155,12 @@ class PreTrainedModel(keras.Model):
         with_preprocessing: bool | ConvNextFeatureExtractor = False,
         **kwargs: Any,
     ) -> None:
-        """Write for serving; a SavedModel takes pictures of any size and returns a dict.
+        """Write for serving; a SavedModel takes images of any size and returns a dict.
 
         Args:
             filepath: folder of the SavedModel, or the file of another format.
             format: "tf_saved_model", or one of Keras' other formats.
-            with_preprocessing: the SavedModel takes `pictures`, (N, H, W, C) uint8 of any one
+            with_preprocessing: the SavedModel takes `images`, (N, H, W, C) uint8 of any one
                 size, and returns `probabilities` (N, L) and `label` (N,). True takes the
                 preprocessing of the checkpoint that the model was loaded from.
             kwargs: as `keras.Model.export` takes them.
@@ -261,7 +261,7 @@ def _value(tensor: Tensor, dtype: str) -> Any:
 
 
 def _labels(x: Any, y: Any) -> Any:
-    """Those beside the pictures, or those in their dict."""
+    """Those beside the images, or those in their dict."""
     return x.get("labels") if y is None and isinstance(x, Mapping) else y
 
 

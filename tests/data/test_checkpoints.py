@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from convnext import convert, load_canonical, recognise
-from convnext.verification import verify
+from convnext.verification.compare import verify
 from tests.data import DATA
 
 CHECKPOINTS = DATA / "checkpoints"
-PICTURES = sorted((DATA / "bundle").glob("*.jpg"))
+IMAGES = sorted((DATA / "bundle").glob("*.jpg"))
 FILES = {
     "timm_convnext_atto.safetensors": "timm-conv",
     "facebook_convnext_atto.pth": "facebook",
@@ -36,14 +36,14 @@ def test_it_is_recognised_and_holds_the_same_weights(name):
 
 @pytest.mark.parametrize("name", [name for name in FILES if name != HALF])
 def test_it_computes_the_same_in_its_own_framework(name):
-    result = verify(CHECKPOINTS / "timm_convnext_atto.safetensors", CHECKPOINTS / name, PICTURES)
+    result = verify(CHECKPOINTS / "timm_convnext_atto.safetensors", CHECKPOINTS / name, IMAGES)
     assert result.passed
-    assert result.agreeing == result.pictures == 2
+    assert result.agreeing == result.images == 2
 
 
 @pytest.mark.parametrize("library", ["transformers", "keras.applications"])
 def test_the_real_library_agrees(library):
-    result = verify(CHECKPOINTS / "timm_convnext_atto.safetensors", None, PICTURES, against=library)
+    result = verify(CHECKPOINTS / "timm_convnext_atto.safetensors", None, IMAGES, against=library)
     assert result.passed
 
 

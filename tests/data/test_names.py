@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from convnext import PortError
-from convnext.recognition import recognise
-from convnext.tensors import Tensor
+from convnext.checkpoints.recognition import recognise
+from convnext.checkpoints.tensors import Tensor
 from tests.data import DATA
 
 NAMES = DATA.parent / "reference" / "names"

@@ -35,7 +35,7 @@ def test_the_backend_is_jax_and_tensorflow_is_absent():
 @pytest.mark.parametrize("dtype", MAPS)
 def test_every_map_agrees_with_pytorch(checkpoint, dtype):
     config, folder = checkpoint
-    pixels = loud.pictures(config).astype(dtype)
+    pixels = loud.images(config).astype(dtype)
     pt = ConvNextForImageClassification.from_pretrained(folder, dtype=dtype)
     with torch.no_grad():
         expected = pt(torch.from_numpy(pixels), output_hidden_states=True)
@@ -51,10 +51,10 @@ def test_every_map_agrees_with_pytorch(checkpoint, dtype):
 
 
 @pytest.mark.parametrize("dtype", GRADIENTS)
-def test_the_gradient_of_the_pictures_agrees_with_pytorch(dtype, tmp_path):
+def test_the_gradient_of_the_images_agrees_with_pytorch(dtype, tmp_path):
     config = loud.CONFIGS["four stages"]
     folder = loud.save(tmp_path / "checkpoint", config, loud.weights(config))
-    pixels = loud.pictures(config).astype(dtype)
+    pixels = loud.images(config).astype(dtype)
     x = torch.from_numpy(pixels.copy()).requires_grad_()
     pt = ConvNextForImageClassification.from_pretrained(folder, dtype=dtype)
     pt(x, labels=torch.tensor([1, 3])).loss.backward()
@@ -79,7 +79,7 @@ def test_it_trains():
     model = TFConvNextForImageClassification(config)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile("adam", loss, metrics=["accuracy"])
-    pixels = loud.pictures(config, 4).astype("float32")
+    pixels = loud.images(config, 4).astype("float32")
     history = model.fit(pixels, np.array([0, 1, 2, 3]), epochs=5, verbose=0).history["loss"]
     assert history[-1] < history[0]
 
@@ -89,5 +89,5 @@ def test_fast_returns_a_plain_copy_and_says_so(checkpoint):
     model = TFConvNextForImageClassification.from_pretrained(folder)
     with pytest.warns(RuntimeWarning, match="Keras' backend is jax"):
         quick = fast(model)
-    pixels = loud.pictures(config).astype("float32")
+    pixels = loud.images(config).astype("float32")
     assert np.array_equal(quick(pixels).logits, model(pixels).logits)

@@ -1,4 +1,4 @@
-"""A run that is killed at any moment and started again has every picture exactly once."""
+"""A run that is killed at any moment and started again has every image exactly once."""
 
 import csv
 import random
@@ -9,7 +9,7 @@ import time
 
 from tests import classifying
 
-KILLS, PICTURES = 8, 120
+KILLS, IMAGES = 8, 120
 WAIT = 60  # seconds until something is wrong
 
 
@@ -38,23 +38,23 @@ def kill_at_a_random_moment(process, journal, moment):
 
 
 def test_killed_again_and_again(tmp_path):
-    paths = classifying.save_pictures(tmp_path / "pictures", PICTURES)
+    paths = classifying.save_images(tmp_path / "images", IMAGES)
     target, journal = tmp_path / "out.csv", tmp_path / "out.csv.unfinished"
     moments, found = random.Random(4), []
     for _ in range(KILLS):
         if target.exists():
             break
-        kill_at_a_random_moment(start(tmp_path / "pictures", target), journal, moments.random())
-        found.append(results_in(journal) if journal.exists() else PICTURES)
-    assert any(0 < count < PICTURES for count in found), found  # or nothing was put to the test
+        kill_at_a_random_moment(start(tmp_path / "images", target), journal, moments.random())
+        found.append(results_in(journal) if journal.exists() else IMAGES)
+    assert any(0 < count < IMAGES for count in found), found  # or nothing was put to the test
     assert found == sorted(found)
     if not target.exists() or journal.exists():
-        process = start(tmp_path / "pictures", target)
+        process = start(tmp_path / "images", target)
         _, errors = process.communicate(timeout=WAIT)
         assert process.returncode == 0, errors
     with target.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["picture"] for row in rows] == paths
+    assert [row["image"] for row in rows] == paths
     for i, row in enumerate(rows):
         assert (row["error"], row["label_1"]) == ("", classifying.expected(i)[0][0])
     assert not journal.exists()

@@ -1,4 +1,4 @@
-"""Folders, patterns and lists become the paths of pictures."""
+"""Folders, patterns and lists become the paths of images."""
 
 import io
 import os
@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from convnext.classification import listing
+from convnext.images import listing
 
 
 @pytest.fixture
@@ -20,10 +20,10 @@ def folder(tmp_path, monkeypatch):
 
 
 def listed(*names):
-    return list(listing.pictures(names))
+    return list(listing.images(names))
 
 
-def test_a_folder_is_every_picture_below_it_in_order(folder):
+def test_a_folder_is_every_image_below_it_in_order(folder):
     assert listed(".") == ["./a/deep/3.webp", "./b/1.png", "./b/2.JPG"]
 
 
@@ -67,7 +67,7 @@ def test_standard_input_may_hold_any_name(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [(".hidden/none", None), ("empty", "no pictures"), ("*.tga", "matches")]
+    ("name", "message"), [(".hidden/none", None), ("empty", "no images"), ("*.tga", "matches")]
 )
 def test_nothing_found_is_an_error_unless_it_is_a_file_by_name(folder, name, message):
     (folder / "empty").mkdir()

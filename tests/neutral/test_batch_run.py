@@ -1,4 +1,4 @@
-"""Any number of pictures into one file: contents, bad pictures, going on, and refusals."""
+"""Any number of images into one file: contents, bad images, going on, and refusals."""
 
 import csv
 import json
@@ -10,21 +10,21 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from convnext.classification import Classification
 from convnext.classification import journal as journals
 from convnext.classification.journal import Journal
+from convnext.classification.run import Classification
 from tests import classifying
 
 SETTINGS = {"workers": 1, "batch_size": 4}
 
 
-def run(target, pictures, runner=None, progress=lambda done, total: None, **options):
+def run(target, images, runner=None, progress=lambda done, total: None, **options):
     work = Classification(Path(target), **SETTINGS | options)
-    return work.run(runner or classifying.runner(Path(__file__)), pictures, progress)
+    return work.run(runner or classifying.runner(Path(__file__)), images, progress)
 
 
 def rows_of(path):
-    """Every format as the same rows: picture, error, labels, features."""
+    """Every format as the same rows: image, error, labels, features."""
     if path.suffix == ".parquet":
         return pyarrow.parquet.read_table(path).to_pylist()
     if path.suffix == ".jsonl":
@@ -46,27 +46,27 @@ def from_csv(row):
     ]
     features = [float(row[key]) for key in row if key.startswith("feature_") and row[key]]
     error = row["error"] or None
-    return {"picture": row["picture"], "error": error, "labels": labels, "features": features}
+    return {"image": row["image"], "error": error, "labels": labels, "features": features}
 
 
 @pytest.fixture
 def mixed(tmp_path):
-    """Ten pictures, with one that is none and one that is not there in between."""
-    paths = classifying.save_pictures(tmp_path / "pictures", 10)
-    bad = tmp_path / "pictures" / "bad.png"
-    bad.write_bytes(b"no picture")
+    """Ten images, with one that is none and one that is not there in between."""
+    paths = classifying.save_images(tmp_path / "images", 10)
+    bad = tmp_path / "images" / "bad.png"
+    bad.write_bytes(b"no image")
     return [*paths[:5], str(bad), *paths[5:], str(tmp_path / "missing.png")]
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
-def test_every_picture_has_its_row_with_its_labels_or_its_error(tmp_path, mixed, kind):
+def test_every_image_has_its_row_with_its_labels_or_its_error(tmp_path, mixed, kind):
     target = tmp_path / f"new folder/out.{kind}"
     assert run(target, mixed, top_k=2, features=True) == (12, 2)
     rows = rows_of(target)
-    assert [row["picture"] for row in rows] == mixed
+    assert [row["image"] for row in rows] == mixed
     assert rows.pop(11)["error"] == "no such file"
     bad = rows.pop(5)
-    assert bad["error"] == "not a picture in any format that Pillow reads"
+    assert bad["error"] == "not an image in any format that Pillow reads"
     assert not bad["labels"]
     assert not bad["features"]
     for i, row in enumerate(rows):
@@ -97,8 +97,8 @@ def test_a_network_without_classifier_gives_features(tmp_path, mixed):
     assert len(rows[0]["features"]) == 3
 
 
-def test_a_picture_given_twice_counts_once(tmp_path, mixed):
-    assert run(tmp_path / "out.csv", mixed * 2).pictures == 12
+def test_a_image_given_twice_counts_once(tmp_path, mixed):
+    assert run(tmp_path / "out.csv", mixed * 2).images == 12
 
 
 def test_names_that_are_no_text(tmp_path):
@@ -107,11 +107,11 @@ def test_names_that_are_no_text(tmp_path):
         Image.new("RGB", (8, 8)).save(file, "PNG")
     run(tmp_path / "out.jsonl", [path.decode("utf-8", "surrogateescape")])
     (row,) = rows_of(tmp_path / "out.jsonl")
-    assert row["picture"].endswith(r"\udcff.png")
+    assert row["image"].endswith(r"\udcff.png")
     assert row["error"] is None
 
 
-def test_pictures_that_keep_their_sizes_go_through_by_size(tmp_path):
+def test_images_that_keep_their_sizes_go_through_by_size(tmp_path):
     sizes = [(8, 8), (9, 8), (8, 8), (3, 8), (9, 8)]
     paths = [str(tmp_path / f"{i}.png") for i in range(len(sizes))]
     for i, (size, path) in enumerate(zip(sizes, paths, strict=True)):
@@ -124,14 +124,14 @@ def test_pictures_that_keep_their_sizes_go_through_by_size(tmp_path):
         assert row["labels"][0]["label"] == classifying.expected(i)[0][0]
 
 
-def test_a_picture_that_ends_its_process_costs_only_itself(tmp_path):
-    paths = classifying.save_pictures(tmp_path, 10)
+def test_a_image_that_ends_its_process_costs_only_itself(tmp_path):
+    paths = classifying.save_images(tmp_path, 10)
     crashing = classifying.Crashing.from_dict(classifying.PLAIN.to_dict())
     names = [*paths[:3], str(tmp_path / "crash.png"), *paths[3:]]
     runner = classifying.runner(Path(__file__), crashing)
     assert run(tmp_path / "out.jsonl", names, runner, workers=2) == (11, 1)
     rows = rows_of(tmp_path / "out.jsonl")
-    assert [row["picture"] for row in rows] == names
+    assert [row["image"] for row in rows] == names
     assert rows[3]["error"] == "decoding it ended the process"
 
 
@@ -154,15 +154,15 @@ def test_an_interrupted_run_goes_on(tmp_path, mixed):
     assert not target.exists()
     run(target, mixed, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(8, 12), (12, 12)]
-    assert [row["picture"] for row in rows_of(target)] == mixed
+    assert [row["image"] for row in rows_of(target)] == mixed
 
 
-def test_pictures_that_came_since_are_added(tmp_path, mixed):
+def test_images_that_came_since_are_added(tmp_path, mixed):
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "out.csv", mixed[1:], progress=stop_at(5))
     run(tmp_path / "out.csv", mixed)
     rows = rows_of(tmp_path / "out.csv")
-    assert [row["picture"] for row in rows] == [*mixed[1:], mixed[0]]
+    assert [row["image"] for row in rows] == [*mixed[1:], mixed[0]]
 
 
 def test_killed_between_the_output_and_the_end_of_the_journal(tmp_path, mixed, monkeypatch):
@@ -190,7 +190,7 @@ def test_a_run_does_not_go_on_with_other_settings(tmp_path, mixed, changes, name
         changes = {"runner": classifying.runner(Path(__file__), larger)}
     with pytest.raises(ValueError, match=f"was begun with {name} "):
         run(tmp_path / "out.csv", mixed, **changes)
-    assert run(tmp_path / "out.csv", mixed).pictures == 12
+    assert run(tmp_path / "out.csv", mixed).images == 12
 
 
 def test_nor_with_other_weights_under_the_same_name(tmp_path, mixed):
@@ -209,7 +209,7 @@ def test_two_at_once_are_refused(tmp_path, mixed):
         first.add(mixed)
         with pytest.raises(OSError, match="another process is writing it"):
             run(tmp_path / "out.csv", mixed)
-    assert run(tmp_path / "out.csv", mixed).pictures == 12
+    assert run(tmp_path / "out.csv", mixed).images == 12
 
 
 def test_a_file_that_is_no_journal_is_left_alone(tmp_path, mixed):
@@ -221,13 +221,13 @@ def test_a_file_that_is_no_journal_is_left_alone(tmp_path, mixed):
 
 
 def test_a_listing_that_fails_leaves_nothing(tmp_path, mixed):
-    def pictures():
+    def images():
         yield mixed[0]
-        raise FileNotFoundError("no pictures there")
+        raise FileNotFoundError("no images there")
 
     with pytest.raises(FileNotFoundError):
-        run(tmp_path / "out.csv", pictures())
-    with pytest.raises(FileNotFoundError, match="no pictures are listed"):
+        run(tmp_path / "out.csv", images())
+    with pytest.raises(FileNotFoundError, match="no images are listed"):
         run(tmp_path / "out.csv", [])
     assert not list(tmp_path.glob("out*"))
 
@@ -246,7 +246,7 @@ def test_what_is_there_is_replaced_only_when_asked(tmp_path, mixed, name):
     ("options", "message"),
     [
         ({"target": "out.txt"}, "suffix of --out must be one of .parquet, .csv, .jsonl"),
-        ({"sheet": Path("sheet.txt")}, "--sheet must end as a picture does"),
+        ({"sheet": Path("sheet.txt")}, "--sheet must end as an image does"),
         ({"batch_size": 0}, "batch_size"),
         ({"workers": 0}, "workers"),
         ({"top_k": 0}, "top_k"),
@@ -254,7 +254,7 @@ def test_what_is_there_is_replaced_only_when_asked(tmp_path, mixed, name):
 )
 def test_options_that_are_not_allowed(tmp_path, mixed, options, message):
     with pytest.raises(ValueError, match=message):
-        run(**{"target": tmp_path / "out.csv", "pictures": mixed} | options)
+        run(**{"target": tmp_path / "out.csv", "images": mixed} | options)
 
 
 def test_the_journal_keeps_each_result_once(tmp_path):
@@ -270,8 +270,8 @@ def test_the_journal_keeps_each_result_once(tmp_path):
     file.close()
 
 
-def test_the_sheet_shows_pictures_from_all_over(tmp_path):
-    paths = classifying.save_pictures(tmp_path / "pictures", 130)
+def test_the_sheet_shows_images_from_all_over(tmp_path):
+    paths = classifying.save_images(tmp_path / "images", 130)
     paths.insert(1, str(tmp_path / "missing.png"))
     run(tmp_path / "out.csv", paths, sheet=tmp_path / "sheet.png", batch_size=50)
     with Image.open(tmp_path / "sheet.png") as sheet:

@@ -6,8 +6,10 @@ import sys
 
 import pytest
 
-from convnext import ConvNextConfig, bundled, store
-from convnext.cli import FAILED, REFUSED, main, show
+from convnext import ConvNextConfig, bundled
+from convnext.checkpoints import store
+from convnext.cli import show
+from convnext.cli.main import FAILED, REFUSED, main
 from convnext.hub import Source
 from tests import loud
 
@@ -79,7 +81,7 @@ def test_convert_notes_a_changed_epsilon_and_exact_refuses_it(capsys, tmp_path):
         (["convert", "{checkpoint}", "x", "--to", "timm", "--set", "foo=1"], "has no field foo"),
         (["convert", "{checkpoint}", "x", "--to", "timm", "--set", "patch_size=2"], "patch_size"),
         (["verify", "no/such/a", "no/such/b"], "no such file or folder"),
-        (["verify", "{checkpoint}", "{checkpoint}", "--images", "no/such"], "no pictures there"),
+        (["verify", "{checkpoint}", "{checkpoint}", "--images", "no/such"], "no images there"),
         (["classify", "x.jpg", "--top-k", "0"], "--top-k must be an integer of at least 1"),
     ],
 )

@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
-from convnext import ConvNextConfig, PortError, convert, load_canonical, recognise, store
-from convnext.dialects import DIALECTS, WRITTEN
+from convnext import ConvNextConfig, PortError, convert, load_canonical, recognise
+from convnext.checkpoints import store
+from convnext.checkpoints.dialects import DIALECTS, WRITTEN
+from convnext.checkpoints.files import hdf5_file, safetensors_file
+from convnext.checkpoints.params import Parts
+from convnext.checkpoints.porter import adapt, from_canonical
+from convnext.checkpoints.tensors import Tensor
 from convnext.hub import Source
-from convnext.params import Parts
-from convnext.porter import adapt, from_canonical
-from convnext.store import hdf5_file, safetensors_file
-from convnext.tensors import Tensor
 from tests import loud
 from tests.checkpoints import CONFIG, DiskFullError, bits, checkpoint, tree
 

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from convnext.features import ConvNextFeatureExtractor, ConvNextImageProcessor
-from convnext.pictures import PictureError
+from convnext.errors import ImageError
+from convnext.images.extractor import ConvNextFeatureExtractor, ConvNextImageProcessor
 from tests import synthetic
 
 
 def test_five_channels_are_resized_each_on_its_own():
     array = np.concatenate(
-        [synthetic.picture("101x103-gradient"), synthetic.picture("101x103-gradient")], -1
+        [synthetic.image("101x103-gradient"), synthetic.image("101x103-gradient")], -1
     )
     moments = {"image_mean": [0.1, 0.2, 0.3, 0.4, 0.5], "image_std": [1, 2, 3, 4, 5]}
     five = ConvNextFeatureExtractor(size=32, **moments)
@@ -26,9 +26,9 @@ def test_five_channels_are_resized_each_on_its_own():
         alone = {key: [value[channel]] for key, value in moments.items()}
         one = ConvNextFeatureExtractor(size=32, **alone)(array[..., channel]).pixel_values
         np.testing.assert_array_equal(result[:, channel], one[:, 0])
-    with pytest.raises(PictureError, match="no 5 channels"):
+    with pytest.raises(ImageError, match="no 5 channels"):
         five(array[..., :3])
-    with pytest.raises(PictureError, match="a RGB picture has 3 channels, not 5"):
+    with pytest.raises(ImageError, match="a RGB image has 3 channels, not 5"):
         five(Image.new("RGB", (9, 9)))
 
 
@@ -41,7 +41,7 @@ def test_floats_of_only_zero_and_one_are_black_and_white():
 
 
 def test_fractions_are_never_rescaled_twice():
-    array = synthetic.picture("50x37-noise")
+    array = synthetic.image("50x37-noise")
     both = ConvNextFeatureExtractor()([array, (array / 255).astype(np.float32)]).pixel_values
     np.testing.assert_array_equal(both[0], both[1])
     kept = ConvNextFeatureExtractor()(array / 255, do_rescale=False).pixel_values
@@ -55,8 +55,8 @@ def test_fractions_are_never_rescaled_twice():
     np.testing.assert_array_equal(mixed[0], np.rint(mixed[1] * 255))
 
 
-def test_a_grey_picture_is_its_rgb_version():
-    grey = Image.fromarray(synthetic.picture("50x37-noise")[..., 0])
+def test_a_grey_image_is_its_rgb_version():
+    grey = Image.fromarray(synthetic.image("50x37-noise")[..., 0])
     both = ConvNextFeatureExtractor()([grey, grey.convert("RGB")]).pixel_values
     np.testing.assert_array_equal(both[0], both[1])
 
@@ -87,9 +87,9 @@ def test_without_resize_sizes_must_agree_in_a_batch():
     assert [one.shape for one in extract(images, None).pixel_values] == [(3, 4, 5), (3, 4, 6)]
 
 
-def test_an_endless_picture_is_refused_before_memory():
+def test_an_endless_image_is_refused_before_memory():
     thin = Image.new("RGB", (1, 65000))
-    with pytest.raises(PictureError, match="256x16640000 pixels would take"):
+    with pytest.raises(ImageError, match="256x16640000 pixels would take"):
         ConvNextFeatureExtractor()(thin)
     assert ConvNextFeatureExtractor(size=384)(thin).pixel_values.shape == (1, 3, 384, 384)
 
@@ -169,7 +169,7 @@ def test_neither_framework_is_loaded_and_a_missing_one_is_named():
 import sys
 sys.modules["torch"] = sys.modules["tensorflow"] = None  # neither can be imported
 from PIL import Image
-from convnext.features import ConvNextFeatureExtractor
+from convnext.images.extractor import ConvNextFeatureExtractor
 extract, image = ConvNextFeatureExtractor(), Image.new("RGB", (9, 9))
 extract(image)
 for name in ("pt", "tf"):

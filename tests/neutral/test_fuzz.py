@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convnext import store
+from convnext.checkpoints import store
 from convnext.hub import Source
 from tests import mutations
 

@@ -10,10 +10,11 @@ import h5py
 import numpy as np
 import pytest
 
-from convnext import NotFoundError, PortError, store
+from convnext import NotFoundError, PortError
+from convnext.checkpoints import store
+from convnext.checkpoints.files import hdf5_file, limits, safetensors_file, shards
+from convnext.checkpoints.tensors import Tensor
 from convnext.hub import Source
-from convnext.store import hdf5_file, limits, safetensors_file, shards
-from convnext.tensors import Tensor
 from tests import loud
 
 CONFIG = loud.CONFIGS["two stages"]

@@ -5,7 +5,8 @@ import zipfile
 
 import pytest
 
-from convnext import PortError, convert, store
+from convnext import PortError, convert
+from convnext.checkpoints import store
 from convnext.hub import Source
 from tests import loud
 

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from convnext import NotFoundError, bundled, store
+from convnext import NotFoundError, bundled
+from convnext.checkpoints import store
 from convnext.hub import Source
 from tests import hubserver, loud
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, features
 
-from convnext import imagefiles, pictures
+from convnext.images import files, reading
 from tests.showing import attempt, colours, encoded, only, reason
 
 EXIF_ORIENTATION = 0x0112
@@ -23,15 +23,15 @@ def test_16_bit_png_and_tiff():
         )
 
 
-def test_paths_bytes_and_file_objects_are_the_same_picture(tmp_path):
-    data, path = encoded(Image.fromarray(colours())), tmp_path / "ä picture.jpg"
+def test_paths_bytes_and_file_objects_are_the_same_image(tmp_path):
+    data, path = encoded(Image.fromarray(colours())), tmp_path / "ä image.jpg"
     path.write_bytes(data)
     piped = type("Piped", (io.RawIOBase,), {"read": lambda self, n=-1: data})()
     with path.open("rb") as file:
         for source in (str(path), path, data, bytearray(data), memoryview(data), file, piped):
             np.testing.assert_array_equal(only(source), colours())
         assert not file.closed
-    assert next(pictures.read([path])).name == str(path)
+    assert next(reading.read([path])).name == str(path)
     lazy = Image.open(path)
     np.testing.assert_array_equal(only(lazy), colours())
 
@@ -65,7 +65,7 @@ def test_the_first_frame_is_taken(tmp_path):
         np.testing.assert_array_equal(only(data)[0, 0], [255, 0, 0])
 
 
-def test_broken_notes_do_not_cost_the_picture():
+def test_broken_notes_do_not_cost_the_image():
     data = encoded(Image.fromarray(colours()), "PNG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff")
     np.testing.assert_array_equal(only(data), colours())
 
@@ -92,10 +92,10 @@ KINDS += [
     how=st.sampled_from(["cut", "flip", "zero", "ones"]),
 )
 @settings(deadline=None, max_examples=250)
-def test_a_damaged_file_is_a_picture_or_one_error(kind, part, how):
+def test_a_damaged_file_is_a_image_or_one_error(kind, part, how):
     whole = encoded(Image.fromarray(colours(40, 30)), kind)
     data = _damaged(whole, int(part * len(whole)), how)
-    refused = attempt(lambda: list(pictures.read([data])))
+    refused = attempt(lambda: list(reading.read([data])))
     assert refused is None or (refused.name == "images[0]" and refused.reason)
 
 
@@ -108,8 +108,8 @@ def test_a_damaged_file_is_a_picture_or_one_error(kind, part, how):
         ("data:image/png;base64,AAAA", "URLs are not fetched"),
         ("x" * 9999, "File name too long"),
         ("a\0b", "no such file"),
-        (b"", "images: not a picture in any format that Pillow reads"),
-        (b"<html>404</html>", "not a picture"),
+        (b"", "images: not an image in any format that Pillow reads"),
+        (b"<html>404</html>", "not an image"),
         (io.StringIO("text"), "open it with mode 'rb'"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", "EPS file is a prog"),
     ],
@@ -127,7 +127,7 @@ def test_bombs_are_refused_before_they_are_decoded(monkeypatch):
     huge = encoded(Image.new("1", (20000, 20000)))
     assert "exceeds limit" in reason(huge)
     image = Image.new("RGBA", (400, 300))
-    monkeypatch.setattr(imagefiles, "MEMORY_LIMIT", 400 * 300 * 4)
+    monkeypatch.setattr(files, "MEMORY_LIMIT", 400 * 300 * 4)
     assert "400x300 pixels would take 1 MB to process" in reason(image)
     image = image.convert("RGB")
     assert "400x300 pixels would take" in reason(encoded(image, "WEBP"))  # a hungrier decoder
@@ -137,7 +137,7 @@ def test_bombs_are_refused_before_they_are_decoded(monkeypatch):
     assert "would take" in reason(encoded(image, exif=exif))
 
 
-def test_a_picture_that_pillow_only_warns_about_is_read(recwarn, monkeypatch):
+def test_a_image_that_pillow_only_warns_about_is_read(recwarn, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 80)
     assert only(encoded(Image.fromarray(colours()))).shape == (8, 12, 3)
     assert not recwarn.list

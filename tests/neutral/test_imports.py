@@ -30,16 +30,16 @@ def test_importing_loads_no_framework():
 
 def test_everything_neutral_works_without_any():
     code = """
-import convnext.dialects
+import convnext.checkpoints.dialects
 from convnext import bundled
-from convnext.cli import main
-inputs = convnext.ConvNextFeatureExtractor.from_pretrained(bundled.MODEL)(bundled.PICTURES)
+from convnext.cli.main import main
+inputs = convnext.ConvNextFeatureExtractor.from_pretrained(bundled.MODEL)(bundled.IMAGES)
 assert inputs.pixel_values.shape == (2, 3, 160, 160)
 assert main(["inspect", str(bundled.MODEL)]) == 0
 import tempfile
 with tempfile.TemporaryDirectory() as folder:
     assert main(["convert", str(bundled.MODEL), folder + "/x.h5", "--to", "huggingface-tf"]) == 0
-    for dialect in convnext.dialects.WRITTEN:
+    for dialect in convnext.checkpoints.dialects.WRITTEN:
         assert main(["convert", folder + "/x.h5", folder + "/" + dialect, "--to", dialect]) == 0
 """
     result = python(code)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from convnext import ConvNextConfig, cpu
+from convnext.checkpoints.params import parameters
 from convnext.cpu import building, library
-from convnext.params import parameters
 
 
 @pytest.fixture
@@ -86,8 +86,8 @@ def run():
     weights["embeddings.patch_embeddings.weight"][0] = 1  # the sum of a patch, beside a zero
     weights["embeddings.layernorm.weight"][:] = 3
     network = cpu.Network(config, weights.__getitem__, bfloat16=False)
-    pictures = np.random.default_rng(0).random((2, 3, 8, 12), np.float32)
-    for layout in (pictures, np.asfortranarray(pictures)):
+    images = np.random.default_rng(0).random((2, 3, 8, 12), np.float32)
+    for layout in (images, np.asfortranarray(images)):
         stem, last = network(layout, threads=2, every=True)
         assert stem.shape == (2, 2, 3, 2)
         assert np.allclose(stem, [3, -3], atol=1e-4)  # of two values, the norm's

@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from convnext import convert, store
+from convnext import convert
+from convnext.checkpoints import store
 from convnext.hub import Source
 from tests import loud
 
@@ -20,7 +21,7 @@ READY = "ready"
 # A child that converts again and again until it is killed, so that no time goes into starting it.
 CHILD = """
 import sys
-from convnext.cli import main
+from convnext.cli.main import main
 source, destination, others = sys.argv[1], sys.argv[2], sys.argv[3:]
 print("ready", flush=True)
 while True:
@@ -30,7 +31,7 @@ while True:
 """
 FULL = """
 import resource, sys
-from convnext.cli import main
+from convnext.cli.main import main
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
 sys.exit(main(sys.argv[2:]))
 """
@@ -114,7 +115,7 @@ def test_a_full_disk_leaves_the_old_one(tmp_path, source, name, dialect, share):
 
 
 def test_without_an_exchange_of_names(tmp_path, source, monkeypatch):
-    monkeypatch.setattr("convnext.store.atomic._exchange", lambda *_: False)
+    monkeypatch.setattr("convnext.atomic._exchange", lambda *_: False)
     convert(source, tmp_path / "to", "timm")
     convert(source, tmp_path / "to", "huggingface", overwrite=True)
     assert os.listdir(tmp_path) == ["to"]

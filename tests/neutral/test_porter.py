@@ -5,13 +5,14 @@ import itertools
 import numpy as np
 import pytest
 
-from convnext import ConvNextConfig, PortError, dialects
-from convnext.dialects import DIALECTS
-from convnext.dialects.keras import VARIABLES
-from convnext.params import HEADED, SLOTS, Parts, parameters
-from convnext.porter import HEAD, adapt, from_canonical, misfits, spell, to_canonical
-from convnext.recognition import recognise
-from convnext.tensors import Tensor
+from convnext import ConvNextConfig, PortError
+from convnext.checkpoints import dialects
+from convnext.checkpoints.dialects import DIALECTS
+from convnext.checkpoints.dialects.keras import VARIABLES
+from convnext.checkpoints.params import HEADED, SLOTS, Parts, parameters
+from convnext.checkpoints.porter import HEAD, adapt, from_canonical, misfits, spell, to_canonical
+from convnext.checkpoints.recognition import recognise
+from convnext.checkpoints.tensors import Tensor
 from tests import loud
 
 WRITTEN = [DIALECTS[name] for name in dialects.WRITTEN]

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from convnext import pixels
-from convnext.features import ConvNextFeatureExtractor
+from convnext.images import pixels
+from convnext.images.extractor import ConvNextFeatureExtractor
 from tests import synthetic
 
 REFERENCE = json.loads(
@@ -25,11 +25,11 @@ def extractor(form: str, **changes) -> ConvNextFeatureExtractor:
 
 
 def different(form: str) -> list[str]:
-    """Names of the pictures whose bits are not the recorded ones."""
+    """Names of the images whose bits are not the recorded ones."""
     settings = extractor(form)
     got = {
-        name: synthetic.digest(settings(Image.fromarray(synthetic.picture(name))).pixel_values)
-        for name in synthetic.PICTURES
+        name: synthetic.digest(settings(Image.fromarray(synthetic.image(name))).pixel_values)
+        for name in synthetic.IMAGES
     }
     assert got.keys() == REFERENCE["forms"][form].keys()
     return [name for name in got if got[name] != REFERENCE["forms"][form][name]]
@@ -38,10 +38,10 @@ def different(form: str) -> list[str]:
 def test_reference_names_its_release():
     releases = REFERENCE["releases"]
     assert releases["transformers"].startswith("4.57")
-    # Pillow 13 resizes some pictures down before across, and that changes bits.
+    # Pillow 13 resizes some images down before across, and that changes bits.
     recorded, installed = releases["pillow"].split(".")[0], PIL.__version__.split(".")[0]
     assert installed == recorded, "other bits: record again with tools/record_preprocessing.py"
-    assert len(synthetic.PICTURES) >= 40
+    assert len(synthetic.IMAGES) >= 40
 
 
 @pytest.mark.parametrize("form", synthetic.FORMS)

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from convnext import NotFoundError, PortError, convert, load_canonical, recognise, store
+from convnext import NotFoundError, PortError, convert, load_canonical, recognise
+from convnext.checkpoints import store
+from convnext.checkpoints.files import hdf5_file, safetensors_file, shards
+from convnext.checkpoints.tensors import FLOATS, Tensor
 from convnext.hub import Source
-from convnext.store import hdf5_file, safetensors_file, shards
-from convnext.tensors import FLOATS, Tensor
 from tests import loud
 from tests.checkpoints import CONFIG, DiskFullError, bits, checkpoint, tree
 

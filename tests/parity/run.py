@@ -6,8 +6,8 @@ import tensorflow as tf
 import torch
 import transformers
 
+from convnext.checkpoints.tensors import Tensor
 from convnext.pt import ConvNextForImageClassification
-from convnext.tensors import Tensor
 from convnext.tf import TFConvNextForImageClassification
 
 TORCH = {"float32": torch.float32, "float64": torch.float64}
@@ -41,7 +41,7 @@ def maps(model, pixels: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def gradients(model, pixels: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
-    """Of the loss, by canonical name and for the pictures; kernels in PyTorch's layout."""
+    """Of the loss, by canonical name and for the images; kernels in PyTorch's layout."""
     if isinstance(model, keras.Model):
         return _gradients_tf(model, pixels, labels)
     x = torch.from_numpy(pixels).requires_grad_()

@@ -5,9 +5,10 @@ import pytest
 import torch
 import transformers
 
-from convnext import ConvNextConfig, store
+from convnext import ConvNextConfig
+from convnext.checkpoints import store
+from convnext.checkpoints.params import BARE, HEADED
 from convnext.hub import Source
-from convnext.params import BARE, HEADED
 from convnext.pt import ConvNextForImageClassification, ConvNextModel
 from convnext.tf import TFConvNextForImageClassification, TFConvNextModel
 from tests import loud

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from keras.src.applications.convnext import ConvNeXt
 
-from convnext import convert, store
+from convnext import convert
+from convnext.checkpoints import store
 from convnext.hub import Source
 from tests import loud
 from tests.parity import run
@@ -27,7 +28,7 @@ FORMATS = {"x.h5": "keras-applications", "x.weights.h5": "keras3-applications"}
 def original(config, **fields):
     """keras.applications' network of a config, logits for (N, H, W, C)."""
     keras.backend.clear_session()
-    _, channels, height, width = loud.pictures(config).shape
+    _, channels, height, width = loud.images(config).shape
     return ConvNeXt(
         depths=config.depths,
         projection_dims=config.hidden_sizes,
@@ -76,7 +77,7 @@ def dtype(request):
 def test_our_files_load_there_and_compute_the_same(name, file, dtype, tmp_path):
     config = CONFIGS[name]
     folder = loud.save(tmp_path / "from", config, loud.weights(config))
-    pixels = loud.pictures(config).astype(dtype)
+    pixels = loud.images(config).astype(dtype)
     expected = run.maps(run.load_ours_pt(folder, dtype), pixels)["logits"]
     convert(folder, tmp_path / file, FORMATS[file], dtype=dtype)
     model = original(config)
@@ -91,7 +92,7 @@ def test_our_files_load_there_and_compute_the_same(name, file, dtype, tmp_path):
 def test_its_files_are_read_and_compute_the_same(name, file, tmp_path):
     config = CONFIGS[name]
     model = filled(config)
-    pixels = loud.pictures(config).astype("float32")
+    pixels = loud.images(config).astype("float32")
     path = tmp_path / file
     (model.save if file in ("x.keras", "whole.h5") else model.save_weights)(path)
     assert store.load(Source(path)).config.depths == config.depths
@@ -110,6 +111,6 @@ def test_it_is_found_inside_a_user_s_model(file, tmp_path):
     (outer.save if file in ("x.keras", "whole.h5") else outer.save_weights)(path)
     done = convert(path, tmp_path / "to", "huggingface")
     assert [note for note in done.notes if "left out" in note]
-    pixels = loud.pictures(config).astype("float32")
+    pixels = loud.images(config).astype("float32")
     found = run.maps(run.load_ours_pt(tmp_path / "to", "float32"), pixels)["pooler_output"]
     assert loud.relative(found, logits(inner, pixels)) <= TOLERANCE

@@ -42,7 +42,7 @@ def test_loss(kind, framework, tmp_path):
     fields, labels = KINDS[kind]
     config = loud.CONFIGS["two stages"].replace(**fields)
     folder = loud.save(tmp_path / "checkpoint", config, loud.weights(config))
-    pixels = loud.pictures(config, N)
+    pixels = loud.images(config, N)
     theirs = run.load_transformers(folder, "float64")
     expected = theirs(torch.from_numpy(pixels), labels=torch.from_numpy(labels)).loss.item()
     ours = OURS[framework](folder, "float64")
@@ -59,7 +59,7 @@ def test_activation(name, framework, tmp_path):
     assert name in transformers.activations.ACT2FN
     config = loud.CONFIGS["two stages"].replace(hidden_act=name)
     folder = loud.save(tmp_path / "checkpoint", config, loud.weights(config))
-    pixels = loud.pictures(config)
+    pixels = loud.images(config)
     expected = run.maps(run.load_transformers(folder, "float64"), pixels)["logits"]
     found = run.maps(OURS[framework](folder, "float64"), pixels)["logits"]
     assert loud.relative(found, expected) <= MAPS["float64"]

@@ -89,7 +89,7 @@ MODELS = {
 @pytest.fixture(scope="module")
 def truth(tmp_path_factory):
     folder = loud.save(tmp_path_factory.mktemp("truth"), CONFIG, loud.weights(CONFIG))
-    pixels = loud.pictures(CONFIG)
+    pixels = loud.images(CONFIG)
     return folder, pixels, run.maps(run.load_transformers(folder, "float64"), pixels)
 
 

@@ -26,7 +26,7 @@ def checkpoint(request, tmp_path_factory):
 @pytest.mark.parametrize("framework", OURS)
 def test_every_map_agrees_with_transformers(checkpoint, framework, dtype):
     config, folder = checkpoint
-    pixels = loud.pictures(config).astype(dtype)
+    pixels = loud.images(config).astype(dtype)
     expected = run.maps(run.load_transformers(folder, dtype), pixels)
     found = run.maps(OURS[framework](folder, dtype), pixels)
     assert found.keys() == expected.keys()
@@ -40,7 +40,7 @@ def test_every_map_agrees_with_transformers(checkpoint, framework, dtype):
 @pytest.mark.parametrize("framework", OURS)
 def test_every_gradient_agrees_with_transformers(checkpoint, framework, dtype):
     config, folder = checkpoint
-    pixels = loud.pictures(config).astype(dtype)
+    pixels = loud.images(config).astype(dtype)
     labels = np.arange(len(pixels)) % config.num_labels
     expected = run.gradients(run.load_transformers(folder, dtype), pixels, labels)
     found = run.gradients(OURS[framework](folder, dtype), pixels, labels)

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convnext.dialects import DIALECTS
-from convnext.params import BARE, HEADED
-from convnext.porter import adapt, spell
-from convnext.tensors import Tensor
+from convnext.checkpoints.dialects import DIALECTS
+from convnext.checkpoints.params import BARE, HEADED
+from convnext.checkpoints.porter import adapt, spell
+from convnext.checkpoints.tensors import Tensor
 from tests import loud
 from tests.parity.test_parity import MAPS, OURS, run
 
@@ -55,7 +55,7 @@ def test_names_and_shapes_are_the_library_s_own(library, network):
 def test_logits_are_the_library_s_own(library, network, framework, tmp_path):
     config, dtype = loud.CONFIGS[network], DTYPES[library]
     folder = loud.save(tmp_path / "checkpoint", config, loud.weights(config))
-    pixels = loud.pictures(config).astype(dtype)
+    pixels = loud.images(config).astype(dtype)
     found = run.maps(OURS[framework](folder, dtype), pixels)["logits"]
     expected = np.array(LIBRARIES[library]["networks"][network]["logits"])
     assert loud.relative(found, expected) <= MAPS[dtype]

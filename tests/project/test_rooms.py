@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from convnext.cli import parser
-from convnext.dialects import DIALECTS, WRITTEN
-from convnext.recognition import STRANGERS
+from convnext.checkpoints.dialects import DIALECTS, WRITTEN
+from convnext.checkpoints.recognition import STRANGERS
+from convnext.cli.main import parser
 from tests.conftest import ROOMS
 from tests.project.markdown_pages import DOCS, ROOT, relative, table
 

@@ -54,8 +54,8 @@ def test_it_runs_outside_the_clone(site, framework, tmp_path):
     where = run(sys.executable, "-c", "import convnext; print(convnext.__file__)",
                 cwd=tmp_path, **environment)  # fmt: skip
     assert where.strip() == str(site / "convnext" / "__init__.py")
-    pictures = [str(site / "convnext" / "bundle" / f"{n}.jpg") for n in ("golf_ball", "parachute")]
-    command = [sys.executable, "-m", "convnext", "classify", *pictures, "--json"]
+    images = [str(site / "convnext" / "bundle" / f"{n}.jpg") for n in ("golf_ball", "parachute")]
+    command = [sys.executable, "-m", "convnext", "classify", *images, "--json"]
     rows = json.loads(run(*command, "--framework", framework, cwd=tmp_path, **environment))
     assert [row["labels"][0]["label"] for row in rows] == ["golf ball", "parachute"]
     assert all(0.7 < row["labels"][0]["probability"] < 0.9 for row in rows)

@@ -41,14 +41,14 @@ def test_higher_orders_and_forward_mode():
     assert torch.autograd.gradgradcheck(apply, inputs)
 
 
-def test_gradients_of_each_picture_by_vmap():
+def test_gradients_of_each_image_by_vmap():
     x, weight, bias = tensors((3, 2, 5, 4))
 
-    def loss(weight, picture):
-        return depthwise.Depthwise.apply(picture[None], weight, bias).square().sum()
+    def loss(weight, image):
+        return depthwise.Depthwise.apply(image[None], weight, bias).square().sum()
 
     each = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(weight, x)
-    alone = torch.stack([torch.func.grad(loss)(weight, picture) for picture in x])
+    alone = torch.stack([torch.func.grad(loss)(weight, image) for image in x])
     assert torch.allclose(each, alone, rtol=1e-12)
 
 

@@ -31,9 +31,9 @@ def pixels(model, count=2, sides=(2.5, 3.4)):
     return torch.randn(shape, generator=torch.Generator().manual_seed(count))
 
 
-def error(model, other, pictures) -> float:
+def error(model, other, images) -> float:
     """The greatest over the logits and every map, relative to the greatest value of each."""
-    ours, theirs = (m(pictures, output_hidden_states=True) for m in (model, other))
+    ours, theirs = (m(images, output_hidden_states=True) for m in (model, other))
     pairs = [
         (ours.logits, theirs.logits),
         *zip(ours.hidden_states, theirs.hidden_states, strict=True),
@@ -44,22 +44,22 @@ def error(model, other, pictures) -> float:
 def plain(model):
     """The model converted to bfloat16."""
     converted = copy.deepcopy(model).bfloat16()
-    return lambda pictures, **options: converted(pictures.bfloat16(), **options)
+    return lambda images, **options: converted(images.bfloat16(), **options)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_map_agrees(name):
     model = tiny.classifier(**NETWORKS[name])
-    pictures = pixels(model)
-    assert error(fast(model), model, pictures) < FLOAT32
+    images = pixels(model)
+    assert error(fast(model), model, images) < FLOAT32
     if cpu.has_bfloat16():
-        bound = 1.5 * error(plain(model), model, pictures)
-        assert error(fast(model, torch.bfloat16), model, pictures) < bound
+        bound = 1.5 * error(plain(model), model, images)
+        assert error(fast(model, torch.bfloat16), model, images) < bound
 
 
 @pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("sides", [(1, 1), (1.9, 13), (17, 41)])
-def test_any_number_of_pictures_of_any_size(count, sides):
+def test_any_number_of_images_of_any_size(count, sides):
     """17 x 41 last places make several blocks of rows, the last of them not whole."""
     model = tiny.classifier()
     assert error(fast(model), model, pixels(model, count, sides)) < FLOAT32
@@ -93,15 +93,15 @@ def test_the_tolerance_sees_mistakes():
 
     mistakes = [swap, *map(silence, ("layernorm.bias", "pwconv2.bias", "layer_scale_parameter"))]
     model = tiny.classifier()
-    pictures = pixels(model)
+    images = pixels(model)
     for mistake in mistakes:
         mutant = tiny.classifier()
         mistake(mutant.convnext.encoder.stages[1].layers[0])
-        assert error(fast(mutant), model, pictures) > 10 * FLOAT32
-    assert error(tiny.classifier(hidden_act="gelu_new"), model, pictures) > 5 * FLOAT32
+        assert error(fast(mutant), model, images) > 10 * FLOAT32
+    assert error(tiny.classifier(hidden_act="gelu_new"), model, images) > 5 * FLOAT32
 
 
-def test_no_picture_at_all():
+def test_no_image_at_all():
     model = tiny.classifier()
     nothing = pixels(model)[:0]
     assert fast(model)(nothing).logits.shape == model(nothing).logits.shape == (0, 3)
@@ -110,38 +110,38 @@ def test_no_picture_at_all():
 def test_outputs_are_those_of_the_class():
     model = tiny.classifier()
     quick = fast(model)
-    pictures = pixels(model)
+    images = pixels(model)
     assert type(quick) is type(model)
     assert not quick.training
-    output = quick(pictures, labels=torch.tensor([0, 2]))
+    output = quick(images, labels=torch.tensor([0, 2]))
     assert output.loss.item() == pytest.approx(
-        model(pictures, labels=torch.tensor([0, 2])).loss.item()
+        model(images, labels=torch.tensor([0, 2])).loss.item()
     )
     assert output.hidden_states == ()
-    assert isinstance(quick(pictures, return_dict=False), tuple)
-    assert fast(model.convnext)(pictures).pooler_output.shape == (2, model.config.hidden_sizes[-1])
+    assert isinstance(quick(images, return_dict=False), tuple)
+    assert fast(model.convnext)(images).pooler_output.shape == (2, model.config.hidden_sizes[-1])
 
 
 def test_the_model_stays_as_it_is_and_is_not_followed():
     model = tiny.classifier().train()
-    before, pictures = tiny.classifier(), pixels(model)
+    before, images = tiny.classifier(), pixels(model)
     quick = fast(model)
-    expected = quick(pictures).logits
+    expected = quick(images).logits
     assert model.training
     assert tiny.same_state(model, before)
     model.convnext.encoder.stages[0].layers[0].dwconv.weight.data.zero_()
-    assert torch.equal(quick(pictures).logits, expected)
+    assert torch.equal(quick(images).logits, expected)
 
 
 def test_inference_mode_and_outside_it():
     model = tiny.classifier()
     quick = fast(model)
     small, large = pixels(model), pixels(model, 3, (5, 6))
-    expected = [model(pictures).logits for pictures in (small, large)]
+    expected = [model(images).logits for images in (small, large)]
     for mode in (torch.inference_mode, torch.no_grad, torch.enable_grad, torch.inference_mode):
         with mode():
-            for pictures, logits in zip((small, large), expected, strict=True):
-                assert torch.allclose(quick(pictures).logits, logits, atol=1e-4)
+            for images, logits in zip((small, large), expected, strict=True):
+                assert torch.allclose(quick(images).logits, logits, atol=1e-4)
 
 
 def test_threads_work_in_memory_of_their_own():
@@ -187,9 +187,9 @@ def test_without_kernels_it_is_a_plain_copy_and_says_why(fields, dtype, reason):
         plain = fast(model, dtype)
     assert plain is not model
     assert not plain.training
-    pictures = pixels(model).to(plain.dtype)
-    expected = tiny.classifier(**fields).to(plain.dtype)(pictures).logits
-    assert torch.equal(plain(pictures).logits, expected)
+    images = pixels(model).to(plain.dtype)
+    expected = tiny.classifier(**fields).to(plain.dtype)(images).logits
+    assert torch.equal(plain(images).logits, expected)
 
 
 def test_without_a_compiler_it_says_so(tmp_path):

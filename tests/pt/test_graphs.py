@@ -10,7 +10,7 @@ from convnext import ConvNextClassifierOutput, ConvNextModelOutput
 from tests.pt import tiny
 
 DYNAMIC = torch.export.Dim.DYNAMIC
-# (pictures, height, width); the last is the smallest that an exported network takes
+# (images, height, width); the last is the smallest that an exported network takes
 SIZES = [(2, 37, 70), (1, 64, 32), (5, 33, 129), (3, 16, 16)]
 LABELS = torch.tensor([0, 2])
 
@@ -34,8 +34,8 @@ def close(found: torch.Tensor, expected: torch.Tensor) -> None:
 def test_compile_gives_one_whole_graph_with_named_outputs():
     model = tiny.classifier()
     with torch.no_grad():
-        output = compiled(model)(tiny.pictures(), output_hidden_states=True)
-        expected = model(tiny.pictures(), output_hidden_states=True)
+        output = compiled(model)(tiny.images(), output_hidden_states=True)
+        expected = model(tiny.images(), output_hidden_states=True)
     assert isinstance(output, ConvNextClassifierOutput)
     assert output.loss is None
     close(output.logits, expected.logits)
@@ -48,9 +48,9 @@ def test_compile_trains_as_the_model_does(checkpointing):
     plain, model = tiny.classifier().train(), tiny.classifier().train()
     if checkpointing:
         model.gradient_checkpointing_enable()
-    expected = plain(tiny.pictures(), labels=LABELS).loss
+    expected = plain(tiny.images(), labels=LABELS).loss
     expected.backward()
-    loss = compiled(model)(tiny.pictures(), labels=LABELS).loss
+    loss = compiled(model)(tiny.images(), labels=LABELS).loss
     loss.backward()
     close(loss, expected)
     for found, parameter in zip(model.parameters(), plain.parameters(), strict=True):
@@ -60,7 +60,7 @@ def test_compile_trains_as_the_model_does(checkpointing):
 def test_compile_takes_stochastic_depth():
     torch.manual_seed(0)
     model = tiny.classifier(drop_path_rate=0.5).train()
-    logits = compiled(model)(tiny.pictures(1).repeat(16, 1, 1, 1)).logits
+    logits = compiled(model)(tiny.images(1).repeat(16, 1, 1, 1)).logits
     assert len(logits.unique(dim=0)) > 1
 
 
@@ -68,11 +68,11 @@ def test_one_dynamic_graph_serves_every_size():
     model = tiny.base()
     run = compiled(model, dynamic=True)
     with torch.no_grad():
-        run(tiny.pictures(*SIZES[0]))
+        run(tiny.images(*SIZES[0]))
         with torch.compiler.set_stance("fail_on_recompile"):
             for size in ((4, 64, 32), (5, 33, 129)):
-                output = run(tiny.pictures(*size))
-                close(output.pooler_output, model(tiny.pictures(*size)).pooler_output)
+                output = run(tiny.images(*size))
+                close(output.pooler_output, model(tiny.images(*size)).pooler_output)
 
 
 def exported(model, **arguments):
@@ -80,17 +80,17 @@ def exported(model, **arguments):
     shapes = {"pixel_values": sizes} | {
         name: {0: DYNAMIC} if torch.is_tensor(value) else None for name, value in arguments.items()
     }
-    return torch.export.export(model, (tiny.pictures(),), arguments, dynamic_shapes=shapes)
+    return torch.export.export(model, (tiny.images(),), arguments, dynamic_shapes=shapes)
 
 
 @pytest.mark.parametrize("make", [tiny.base, tiny.classifier])
 @pytest.mark.parametrize("states", [False, True])
-def test_export_takes_any_number_and_size_of_pictures(make, states, tmp_path):
+def test_export_takes_any_number_and_size_of_images(make, states, tmp_path):
     model = make(output_hidden_states=states)
     torch.export.save(exported(model), tmp_path / "model.pt2")
     loaded = torch.export.load(tmp_path / "model.pt2").module()
     for size in SIZES:
-        output, expected = loaded(tiny.pictures(*size)), model(tiny.pictures(*size))
+        output, expected = loaded(tiny.images(*size)), model(tiny.images(*size))
         assert type(output) is type(expected)
         assert len(output.hidden_states) == (3 if states else 0)
         close(output[0], expected[0])
@@ -101,28 +101,28 @@ def test_export_keeps_the_loss():
     model = tiny.classifier()
     program = exported(model, labels=LABELS).module()
     labels = torch.tensor([1, -100, 0, 2])
-    expected = model(tiny.pictures(4), labels=labels).loss
-    close(program(tiny.pictures(4), labels=labels).loss, expected)
+    expected = model(tiny.images(4), labels=labels).loss
+    close(program(tiny.images(4), labels=labels).loss, expected)
 
 
 def test_export_of_plain_tuples():
     program = exported(tiny.base(return_dict=False)).module()
-    assert type(program(tiny.pictures())) is tuple
+    assert type(program(tiny.images())) is tuple
 
 
 # jit.trace itself warns that it is deprecated
 @pytest.mark.filterwarnings("ignore:`torch.jit.trace:DeprecationWarning")
 @pytest.mark.parametrize("make", [tiny.base, tiny.classifier])
-def test_jit_trace_takes_other_pictures_of_any_size(make, tmp_path):
+def test_jit_trace_takes_other_images_of_any_size(make, tmp_path):
     model = make()
-    traced = torch.jit.trace(model, tiny.pictures(), strict=False)
+    traced = torch.jit.trace(model, tiny.images(), strict=False)
     for size in SIZES:
-        close(traced(tiny.pictures(*size))[0], model(tiny.pictures(*size))[0])
+        close(traced(tiny.images(*size))[0], model(tiny.images(*size))[0])
 
 
 def test_outputs_are_trees_of_their_own_type():
     leaves, structure = torch.utils._pytree.tree_flatten(
-        tiny.base(output_hidden_states=True)(tiny.pictures())
+        tiny.base(output_hidden_states=True)(tiny.images())
     )
     assert len(leaves) == 5
     assert isinstance(torch.utils._pytree.tree_unflatten(leaves, structure), ConvNextModelOutput)

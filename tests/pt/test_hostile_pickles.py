@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 import torch
 
-from convnext import PortError, store
+from convnext import PortError
+from convnext.checkpoints import store
+from convnext.checkpoints.files import limits
 from convnext.hub import Source
-from convnext.store import limits
 from tests import loud
 
 CONFIG = loud.CONFIGS["two stages"]

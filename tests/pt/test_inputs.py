@@ -1,10 +1,10 @@
-"""Every picture the PyTorch network refuses, and what it then says."""
+"""Every image the PyTorch network refuses, and what it then says."""
 
 import numpy as np
 import pytest
 import torch
 
-from convnext.features import ConvNextFeatureExtractor
+from convnext.images.extractor import ConvNextFeatureExtractor
 from tests.pt import tiny
 
 MODELS = {"base": tiny.base(), "head": tiny.classifier()}
@@ -44,7 +44,7 @@ def test_a_call_without_anything_is_refused():
         tiny.classifier()(labels=torch.tensor([0]))
 
 
-def test_numpy_pictures_are_refused_by_name():
+def test_numpy_images_are_refused_by_name():
     features = ConvNextFeatureExtractor(size=32)(np.zeros((40, 50, 3), np.uint8))
     with pytest.raises(TypeError, match=r"torch tensor, got ndarray; .* return_tensors='pt'"):
         tiny.classifier()(**features)
@@ -53,18 +53,18 @@ def test_numpy_pictures_are_refused_by_name():
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
 def test_another_float_type_than_the_weights_is_an_error(dtype):
     with pytest.raises(RuntimeError, match="type"):
-        tiny.classifier()(tiny.pictures().to(dtype))
+        tiny.classifier()(tiny.images().to(dtype))
 
 
-def test_the_smallest_picture_passes():
+def test_the_smallest_image_passes():
     output = tiny.base()(torch.zeros(1, 3, 8, 8))
     assert tuple(output.last_hidden_state.shape) == (1, 6, 1, 1)
 
 
 def test_pixels_beyond_whole_patches_are_left_out():
-    pictures = tiny.pictures()
-    cropped = tiny.base()(pictures[:, :, :36, :68]).pooler_output
-    assert torch.equal(tiny.base()(pictures).pooler_output, cropped)
+    images = tiny.images()
+    cropped = tiny.base()(images[:, :, :36, :68]).pooler_output
+    assert torch.equal(tiny.base()(images).pooler_output, cropped)
 
 
 def test_the_extractors_result_unpacks_into_the_call():
@@ -74,14 +74,14 @@ def test_the_extractors_result_unpacks_into_the_call():
     assert tuple(tiny.classifier()(**features).logits.shape) == (1, 3)
 
 
-@pytest.mark.parametrize("pictures", ["channels_last", "transposed", "part"])
-def test_strides_of_the_input_do_not_matter(pictures):
-    plain = tiny.pictures()
+@pytest.mark.parametrize("images", ["channels_last", "transposed", "part"])
+def test_strides_of_the_input_do_not_matter(images):
+    plain = tiny.images()
     strided = {
         "channels_last": plain.contiguous(memory_format=torch.channels_last),
         "transposed": plain.transpose(2, 3).contiguous().transpose(2, 3),
         "part": torch.nn.functional.pad(plain, (3, 2, 1, 4))[:, :, 1:38, 3:73],
-    }[pictures]
+    }[images]
     assert strided.shape == plain.shape
     assert strided.stride() != plain.stride()
     model = tiny.base()

@@ -29,11 +29,11 @@ has_bfloat16 = cpu.has_bfloat16()
 found = {}
 for name, fields in test_fast.NETWORKS.items():
     model = tiny.classifier(**fields)
-    pictures = test_fast.pixels(model, 3, (3, 9))
-    found[name] = {"float32": test_fast.error(fast(model), model, pictures)}
+    images = test_fast.pixels(model, 3, (3, 9))
+    found[name] = {"float32": test_fast.error(fast(model), model, images)}
     if has_bfloat16:
-        found[name]["bfloat16"] = test_fast.error(fast(model, "bfloat16"), model, pictures)
-        found[name]["plain bfloat16"] = test_fast.error(test_fast.plain(model), model, pictures)
+        found[name]["bfloat16"] = test_fast.error(fast(model, "bfloat16"), model, images)
+        found[name]["plain bfloat16"] = test_fast.error(test_fast.plain(model), model, images)
 print(json.dumps(found))
 """
 

@@ -27,14 +27,14 @@ def convolved(monkeypatch):
     return seen
 
 
-def computed(dtype, pictures, mistake=None):
+def computed(dtype, images, mistake=None):
     """Logits, and every gradient, of a fresh copy of the same network."""
     model = tiny.classifier().to(dtype)
     if mistake:
         mistake(model.convnext.encoder.stages[1].layers[0])
     with torch.inference_mode():
-        logits = model(pictures.to(dtype)).logits
-    model(pictures.to(dtype), labels=torch.tensor([0, 2])).loss.backward()
+        logits = model(images.to(dtype)).logits
+    model(images.to(dtype), labels=torch.tensor([0, 2])).loss.backward()
     return [logits, *(parameter.grad for parameter in model.parameters())]
 
 
@@ -44,22 +44,20 @@ def error(found, expected) -> float:
 
 
 def test_both_forms_give_the_numbers_of_float64(convolved, monkeypatch):
-    pictures = torch.randn(
-        2, 3, tiny.HEIGHT, tiny.WIDTH, generator=torch.Generator().manual_seed(0)
-    )
-    right = computed(torch.float64, pictures)
+    images = torch.randn(2, 3, tiny.HEIGHT, tiny.WIDTH, generator=torch.Generator().manual_seed(0))
+    right = computed(torch.float64, images)
     assert not convolved
-    assert error(computed(torch.float32, pictures), right) < TOLERANCE
+    assert error(computed(torch.float32, images), right) < TOLERANCE
     assert {shape[1] for shape in convolved} == {4, 16, 6, 24}
     convolved.clear()
 
     def no_bias(layer):
         layer.pwconv1.bias.data.zero_()
 
-    assert error(computed(torch.float32, pictures, no_bias), right) > 100 * TOLERANCE
+    assert error(computed(torch.float32, images, no_bias), right) > 100 * TOLERANCE
     monkeypatch.setattr(linear, "CONVOLUTION_IS_FASTER", False)
     convolved.clear()
-    assert error(computed(torch.float32, pictures), right) < TOLERANCE
+    assert error(computed(torch.float32, images), right) < TOLERANCE
     assert not convolved
 
 

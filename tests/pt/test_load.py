@@ -114,7 +114,7 @@ def test_another_number_of_labels_gives_a_fresh_classifier(folder):
     ]
     assert tiny.same_state(model.convnext, tiny.base())
     assert model.config.id2label == {i: f"LABEL_{i}" for i in range(5)}
-    assert tuple(model(tiny.pictures()).logits.shape) == (2, 5)
+    assert tuple(model(tiny.images()).logits.shape) == (2, 5)
 
 
 def test_everything_may_be_mismatched(folder):
@@ -127,7 +127,7 @@ def test_everything_may_be_mismatched(folder):
 
 def test_no_classes_leave_the_classifier_out(folder):
     model = ConvNextForImageClassification.from_pretrained(folder, num_labels=0)
-    assert torch.equal(model(tiny.pictures()).logits, tiny.base()(tiny.pictures()).pooler_output)
+    assert torch.equal(model(tiny.images()).logits, tiny.base()(tiny.images()).pooler_output)
 
 
 def test_options_override_the_config(folder):
@@ -135,7 +135,7 @@ def test_options_override_the_config(folder):
         folder, drop_path_rate=0.5, output_hidden_states=True, id2label={0: "a", 1: "b", 2: "c"}
     )
     assert model.convnext.encoder.stages[1].layers[1].drop_path.rate == 0.5
-    assert len(model(tiny.pictures()).hidden_states) == 3
+    assert len(model(tiny.images()).hidden_states) == 3
     assert model.config.label2id == {"a": 0, "b": 1, "c": 2}
 
 

@@ -9,13 +9,13 @@ import torch
 
 from tests.pt import tiny
 
-PICTURES = tiny.pictures(3)
+IMAGES = tiny.images(3)
 TARGETS = torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 0.0], [1.0, 1.0, 0.0]])
 
 
 def called(labels: torch.Tensor, **fields) -> tuple[float, np.ndarray]:
     with torch.no_grad():
-        output = tiny.classifier(**fields)(PICTURES, labels=labels)
+        output = tiny.classifier(**fields)(IMAGES, labels=labels)
     return output.loss.item(), output.logits.double().numpy()
 
 
@@ -43,7 +43,7 @@ def test_integers_mean_classes(named, dtype, shape):
     assert loss == pytest.approx(cross_entropy(logits, [2, 0, 1]), rel=1e-6)
 
 
-def test_the_label_minus_100_leaves_its_picture_out():
+def test_the_label_minus_100_leaves_its_image_out():
     loss, logits = called(torch.tensor([2, -100, 1]))
     assert loss == pytest.approx(cross_entropy(logits, [2, -100, 1]), rel=1e-6)
     assert loss != pytest.approx(cross_entropy(logits, [2, 0, 1]), rel=1e-3)
@@ -76,9 +76,9 @@ def test_regression_of_several_values_by_name():
 
 def test_the_labels_decide_anew_at_each_call():
     model = tiny.classifier()
-    by_class = model(PICTURES, labels=torch.tensor([0, 1, 2])).loss
+    by_class = model(IMAGES, labels=torch.tensor([0, 1, 2])).loss
     assert model.config.problem_type is None
-    by_target = model(PICTURES, labels=torch.eye(3)).loss
+    by_target = model(IMAGES, labels=torch.eye(3)).loss
     assert by_class.item() != pytest.approx(by_target.item(), rel=1e-3)
 
 
@@ -117,6 +117,6 @@ def test_wrong_labels_are_refused(wrong):
 )
 def test_the_loss_reaches_every_parameter(labels, fields):
     model = tiny.classifier(**fields)
-    model(PICTURES, labels=labels).loss.backward()
+    model(IMAGES, labels=labels).loss.backward()
     silent = [name for name, p in model.named_parameters() if not p.grad.abs().max() > 0]
     assert silent == []

@@ -5,11 +5,7 @@ import inspect
 import pytest
 import torch
 
-from convnext import (
-    ConvNextClassifierLossOutput,
-    ConvNextClassifierOutput,
-    ConvNextModelOutput,
-)
+from convnext import ConvNextClassifierLossOutput, ConvNextClassifierOutput, ConvNextModelOutput
 from convnext.pt import ConvNextForImageClassification, ConvNextModel
 from tests.pt import tiny
 
@@ -39,7 +35,7 @@ def test_arguments_stand_in_transformers_order(model, arguments):
 
 
 def test_model_output_is_named():
-    output = tiny.base()(tiny.pictures())
+    output = tiny.base()(tiny.images())
     assert isinstance(output, ConvNextModelOutput)
     assert shapes([output.last_hidden_state, output.pooler_output]) == [(2, 6, 4, 8), (2, 6)]
     assert output.hidden_states == ()
@@ -48,7 +44,7 @@ def test_model_output_is_named():
 
 
 def test_logits_come_without_a_loss():
-    output = tiny.classifier()(tiny.pictures())
+    output = tiny.classifier()(tiny.images())
     assert isinstance(output, ConvNextClassifierOutput)
     assert output.loss is None
     assert output[0] is output.logits
@@ -56,7 +52,7 @@ def test_logits_come_without_a_loss():
 
 
 def test_labels_add_a_scalar_loss_in_front():
-    output = tiny.classifier()(tiny.pictures(), LABELS)
+    output = tiny.classifier()(tiny.images(), LABELS)
     assert isinstance(output, ConvNextClassifierLossOutput)
     assert output.loss.shape == ()
     assert output[0] is output.loss
@@ -65,26 +61,26 @@ def test_labels_add_a_scalar_loss_in_front():
 
 @pytest.mark.parametrize("model", [tiny.base(), tiny.classifier()])
 def test_hidden_states_on_request(model):
-    states = model(tiny.pictures(), output_hidden_states=True).hidden_states
+    states = model(tiny.images(), output_hidden_states=True).hidden_states
     assert isinstance(states, tuple)
     assert shapes(states) == STATES
 
 
 def test_the_last_hidden_state_is_the_last_map():
-    output = tiny.base()(tiny.pictures(), output_hidden_states=True)
+    output = tiny.base()(tiny.images(), output_hidden_states=True)
     assert torch.equal(output.hidden_states[-1], output.last_hidden_state)
 
 
 @pytest.mark.parametrize("model", [tiny.base, tiny.classifier])
 def test_the_config_asks_for_hidden_states_and_the_call_overrides(model):
     asking = model(output_hidden_states=True)
-    assert shapes(asking(tiny.pictures()).hidden_states) == STATES
-    assert asking(tiny.pictures(), output_hidden_states=False).hidden_states == ()
+    assert shapes(asking(tiny.images()).hidden_states) == STATES
+    assert asking(tiny.images(), output_hidden_states=False).hidden_states == ()
 
 
 def test_pooled_is_the_normalised_mean_of_the_last_map():
     model = tiny.base(layer_norm_eps=0.25)
-    output = model(tiny.pictures())
+    output = model(tiny.images())
     mean = output.last_hidden_state.double().mean((2, 3))
     centred = mean - mean.mean(-1, keepdim=True)
     scaled = centred / (centred.square().mean(-1, keepdim=True) + 0.25).sqrt()
@@ -100,9 +96,9 @@ def test_plain_tuples_leave_out_what_is_absent(how, states):
     call["output_hidden_states"] = states
     base, head = tiny.base(**fields), tiny.classifier(**fields)
     for output, length in (
-        (base(tiny.pictures(), **call), 2),
-        (head(tiny.pictures(), **call), 1),
-        (head(tiny.pictures(), labels=LABELS, **call), 2),
+        (base(tiny.images(), **call), 2),
+        (head(tiny.images(), **call), 1),
+        (head(tiny.images(), labels=LABELS, **call), 2),
     ):
         assert type(output) is tuple
         assert len(output) == length + states
@@ -111,26 +107,26 @@ def test_plain_tuples_leave_out_what_is_absent(how, states):
 
 def test_plain_tuples_hold_the_same_tensors():
     head = tiny.classifier()
-    named = head(tiny.pictures(), labels=LABELS)
-    loss, logits = head(tiny.pictures(), labels=LABELS, return_dict=False)
+    named = head(tiny.images(), labels=LABELS)
+    loss, logits = head(tiny.images(), labels=LABELS, return_dict=False)
     assert torch.equal(loss, named.loss)
     assert torch.equal(logits, named.logits)
 
 
 def test_return_dict_overrides_the_config():
     head = tiny.classifier(return_dict=False)
-    assert isinstance(head(tiny.pictures(), return_dict=True), ConvNextClassifierOutput)
+    assert isinstance(head(tiny.images(), return_dict=True), ConvNextClassifierOutput)
 
 
 def test_no_classes_give_the_pooled_vector():
     head = tiny.classifier(num_labels=0)
-    output = head(tiny.pictures())
-    assert torch.equal(output.logits, head.convnext(tiny.pictures()).pooler_output)
+    output = head(tiny.images())
+    assert torch.equal(output.logits, head.convnext(tiny.images()).pooler_output)
     assert not any(name.startswith("classifier") for name in head.state_dict())
 
 
 def test_an_empty_batch_passes():
-    assert tuple(tiny.classifier()(tiny.pictures()[:0]).logits.shape) == (0, 3)
+    assert tuple(tiny.classifier()(tiny.images()[:0]).logits.shape) == (0, 3)
 
 
 def test_what_trainers_ask_a_model():
@@ -147,7 +143,7 @@ def test_what_trainers_ask_a_model():
 @pytest.mark.parametrize("unknown", ["output_attentions", "pixel_value"])
 def test_an_unknown_argument_is_an_error(unknown):
     with pytest.raises(TypeError, match=unknown):
-        tiny.classifier()(tiny.pictures(), **{unknown: True})
+        tiny.classifier()(tiny.images(), **{unknown: True})
 
 
 def test_a_config_is_asked_for():

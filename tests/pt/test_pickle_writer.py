@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from convnext.store import pickle_file
-from convnext.tensors import FLOATS, Tensor
+from convnext.checkpoints.files import pickle_file
+from convnext.checkpoints.tensors import FLOATS, Tensor
 
 SHAPES = {"matrix": (300, 700), "kernel": (6, 1, 7, 7), "vector": (5,), "one": (1,)}
 

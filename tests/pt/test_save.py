@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load_file
 
 from convnext import PortError
+from convnext.checkpoints.files import shards
 from convnext.pt import ConvNextForImageClassification, ConvNextModel
-from convnext.store import shards
 from tests.pt import tiny
 
 FILES = ["config.json", "model.safetensors"]

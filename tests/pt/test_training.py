@@ -85,7 +85,7 @@ def test_drop_path_drops_whole_samples_and_scales_the_rest(shape):
 
 
 def test_drop_path_rests_outside_training_and_at_rate_zero():
-    x = tiny.pictures()
+    x = tiny.images()
     assert torch.equal(ConvNextDropPath(0.9).eval()(x), x)
     assert torch.equal(ConvNextDropPath(0.0)(x), x)
 
@@ -100,17 +100,17 @@ def test_a_dropped_branch_leaves_the_residual():
 
 def test_only_training_is_random():
     model = tiny.classifier(drop_path_rate=0.5)
-    pictures = tiny.pictures().repeat(8, 1, 1, 1)
-    calm = model(pictures).logits
-    torch.testing.assert_close(calm, model(pictures).logits, rtol=0, atol=0)
+    images = tiny.images().repeat(8, 1, 1, 1)
+    calm = model(images).logits
+    torch.testing.assert_close(calm, model(images).logits, rtol=0, atol=0)
     torch.manual_seed(0)
-    assert len(model.train()(pictures).logits.unique(dim=0)) > 2
+    assert len(model.train()(images).logits.unique(dim=0)) > 2
 
 
 def gradients(model: torch.nn.Module, seed: int = 0) -> list[torch.Tensor]:
     model.zero_grad()
     torch.manual_seed(seed)
-    model(tiny.pictures(), labels=LABELS).loss.backward()
+    model(tiny.images(), labels=LABELS).loss.backward()
     return [parameter.grad.clone() for parameter in model.parameters()]
 
 
@@ -125,7 +125,7 @@ def kept_bytes(model: torch.nn.Module) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        loss = model(tiny.pictures(), labels=LABELS).loss
+        loss = model(tiny.images(), labels=LABELS).loss
     assert loss.requires_grad
     return sum(kept.values())
 
@@ -177,14 +177,14 @@ def test_training_learns_a_toy_task():
     torch.manual_seed(0)
     model = ConvNextForImageClassification(tiny.config(drop_path_rate=0.1))
     labels = torch.arange(12) % 3
-    pictures = torch.randn(12, 3, 16, 16) * 0.1 + (labels.view(-1, 1, 1, 1) - 1.0) * torch.tensor(
+    images = torch.randn(12, 3, 16, 16) * 0.1 + (labels.view(-1, 1, 1, 1) - 1.0) * torch.tensor(
         [1.0, -1.0, 0.5]
     ).view(1, 3, 1, 1)
     optimiser = torch.optim.AdamW(model.parameters(), lr=0.02)
     losses = []
     for _ in range(30):
         optimiser.zero_grad()
-        loss = model(pictures, labels=labels).loss
+        loss = model(images, labels=labels).loss
         loss.backward()
         optimiser.step()
         losses.append(loss.item())

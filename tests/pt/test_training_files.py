@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from convnext import PortError, convert, load_canonical
-from convnext.dialects import DIALECTS
-from convnext.params import HEADED
-from convnext.porter import spell
+from convnext.checkpoints.dialects import DIALECTS
+from convnext.checkpoints.params import HEADED
+from convnext.checkpoints.porter import spell
 from tests import loud
 
 CONFIG = loud.CONFIGS["four stages"]

@@ -1,4 +1,4 @@
-"""Small PyTorch networks with the loud fixture's weights, and pictures for them."""
+"""Small PyTorch networks with the loud fixture's weights, and images for them."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def saved(folder: Path, **fields) -> Path:
     return folder
 
 
-def pictures(count: int = 2, height: int = HEIGHT, width: int = WIDTH) -> torch.Tensor:
+def images(count: int = 2, height: int = HEIGHT, width: int = WIDTH) -> torch.Tensor:
     return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(count))
 
 

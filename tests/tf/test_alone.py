@@ -7,9 +7,9 @@ import sys
 import numpy as np
 import pytest
 
-from convnext import store
-from convnext.dialects import DIALECTS
-from convnext.tensors import Tensor
+from convnext.checkpoints import store
+from convnext.checkpoints.dialects import DIALECTS
+from convnext.checkpoints.tensors import Tensor
 from tests import loud
 from tests.tf import tiny
 

@@ -1,10 +1,10 @@
-"""The Keras runner is one graph, for pictures of any size and number."""
+"""The Keras runner is one graph, for images of any size and number."""
 
 import numpy as np
 import pytest
 
 from convnext import bundled
-from convnext.cli import main
+from convnext.cli.main import main
 from convnext.hub import Source
 from convnext.running import open_runner
 from convnext.tf import TFConvNextForImageClassification, model
@@ -19,16 +19,16 @@ def checkpoint(tmp_path):
 
 
 def test_every_map_is_what_the_model_gives_layer_by_layer(checkpoint):
-    pictures = loud.pictures(CONFIG).astype(np.float32)
-    found = open_runner(Source(checkpoint), "tf").run(pictures)
+    images = loud.images(CONFIG).astype(np.float32)
+    found = open_runner(Source(checkpoint), "tf").run(images)
     network = TFConvNextForImageClassification.from_pretrained(checkpoint)
-    expected = network(pictures, output_hidden_states=True)
+    expected = network(images, output_hidden_states=True)
     assert list(found) == ["stem", "stage1", "stage2", "pooled", "logits"]
     names = ("stem", "stage1", "stage2")
     for name, state in zip(names, expected.hidden_states, strict=True):
         assert loud.relative(found[name], state.numpy()) < 5e-6
     assert loud.relative(found["logits"], expected.logits.numpy()) < 5e-6
-    few = open_runner(Source(checkpoint), "tf").run(pictures, maps=False)
+    few = open_runner(Source(checkpoint), "tf").run(images, maps=False)
     assert list(few) == ["pooled", "logits"]
 
 
@@ -49,6 +49,6 @@ def test_other_sizes_and_numbers_are_not_traced_again(checkpoint, monkeypatch):
 
 def test_the_command_into_a_file(tmp_path, capsys):
     target = tmp_path / "out.jsonl"
-    picture = str(bundled.PICTURES[0])
-    assert main(["classify", picture, "--framework", "tf", "--out", str(target)]) == 0
+    image = str(bundled.IMAGES[0])
+    assert main(["classify", image, "--framework", "tf", "--out", str(target)]) == 0
     assert '"label": "golf ball"' in target.read_text()

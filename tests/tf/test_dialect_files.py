@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from convnext import convert, store
+from convnext import convert
+from convnext.checkpoints import store
 from convnext.hub import Source
 from convnext.tf import TFConvNextForImageClassification, TFConvNextModel
 from tests import loud
@@ -51,7 +52,7 @@ def test_saved_files_are_read(case, name, tmp_path):
     (model.save if name == "x.keras" else model.save_weights)(tmp_path / name)
     assert tensors(tmp_path / name) == tensors(folder)
     again = cls.from_pretrained(tmp_path / name, layer_norm_eps=config.layer_norm_eps)
-    pixels = loud.pictures(config).astype("float32")
+    pixels = loud.images(config).astype("float32")
     for a, b in zip(model(pixels)[:1], again(pixels)[:1], strict=True):
         np.testing.assert_array_equal(a, b)
 

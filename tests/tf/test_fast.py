@@ -37,9 +37,9 @@ def pixels(model, count=2, height=37, width=70):
     return np.random.default_rng(count).standard_normal(shape)
 
 
-def error(model, other, pictures) -> float:
+def error(model, other, images) -> float:
     """The greatest over the logits and every map, relative to the greatest value of each."""
-    ours, theirs = (m(pictures, output_hidden_states=True) for m in (model, other))
+    ours, theirs = (m(images, output_hidden_states=True) for m in (model, other))
     pairs = [
         (ours.logits, theirs.logits),
         *zip(ours.hidden_states, theirs.hidden_states, strict=True),
@@ -58,9 +58,9 @@ def test_every_map_agrees(form, name, dtype):
 @pytest.mark.parametrize("name", ["bfloat16", "mixed_bfloat16"])
 def test_bfloat16_is_as_close_as_the_model_in_bfloat16(name, form):
     model, plain = tiny.classifier(), tiny.classifier(dtype="mixed_bfloat16")
-    quick, pictures = fast(model, name, **FORMS[form]), pixels(model).astype("float32")
-    assert quick(pictures).logits.dtype == "bfloat16"
-    assert error(quick, model, pictures) < 1.5 * error(plain, model, pictures)
+    quick, images = fast(model, name, **FORMS[form]), pixels(model).astype("float32")
+    assert quick(images).logits.dtype == "bfloat16"
+    assert error(quick, model, images) < 1.5 * error(plain, model, images)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -70,51 +70,51 @@ def test_the_tolerance_sees_mistakes(mistake, form):
     variable = getattr(mutant.convnext.encoder.stages[1].layers[0].pwconv2, mistake)
     variable.assign(0.99 * variable)
     model = tiny.classifier()
-    pictures = pixels(model).astype("float32")
-    assert error(fast(mutant, **FORMS[form]), model, pictures) > 5 * TOLERANCES["float32"]
+    images = pixels(model).astype("float32")
+    assert error(fast(mutant, **FORMS[form]), model, images) > 5 * TOLERANCES["float32"]
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("run", [lambda model: model, tf.function], ids=["eager", "graph"])
-def test_pictures_of_any_number_and_size(run, form):
+def test_images_of_any_number_and_size(run, form):
     model = tiny.classifier(data_format="channels_last")
     quick = run(fast(model, **FORMS[form]))
     for shape in ((1, 8, 8, 3), (3, 40, 21, 3), (2, 9, 64, 3)):
-        pictures = np.random.default_rng(1).standard_normal(shape, np.float32)
-        found, expected = quick(pictures).logits, model(pictures).logits
+        images = np.random.default_rng(1).standard_normal(shape, np.float32)
+        found, expected = quick(images).logits, model(images).logits
         assert loud.relative(tiny.numbers(found), tiny.numbers(expected)) < 1e-5
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_outputs_are_those_of_the_class(form):
     model = tiny.classifier()
-    quick, pictures = fast(model, **FORMS[form]), tiny.pictures()
+    quick, images = fast(model, **FORMS[form]), tiny.images()
     assert isinstance(quick, TFConvNextForImageClassification)
     assert isinstance(fast(model.convnext), TFConvNextModel)
     labels = np.array([0, 2])
-    loss = model(pictures, labels=labels).loss
-    assert np.isclose(quick(pictures, labels=labels).loss, loss, rtol=1e-5)
-    assert quick(pictures).hidden_states == ()
-    assert isinstance(quick(pictures, return_dict=False), tuple)
-    predicted = quick.predict({"pixel_values": pictures}, verbose=0)
-    assert np.allclose(predicted.logits, model(pictures).logits, atol=1e-4)
+    loss = model(images, labels=labels).loss
+    assert np.isclose(quick(images, labels=labels).loss, loss, rtol=1e-5)
+    assert quick(images).hidden_states == ()
+    assert isinstance(quick(images, return_dict=False), tuple)
+    predicted = quick.predict({"pixel_values": images}, verbose=0)
+    assert np.allclose(predicted.logits, model(images).logits, atol=1e-4)
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_the_model_stays_as_it_is_and_is_not_followed(form):
-    model, pictures = tiny.classifier(), tiny.pictures()
+    model, images = tiny.classifier(), tiny.images()
     quick = fast(model, **FORMS[form])
     assert tiny.same_weights(model, tiny.classifier())
-    expected = quick(pictures).logits
+    expected = quick(images).logits
     model.convnext.encoder.stages[0].layers[0].dwconv.bias.assign([9.0] * 4)
-    assert np.array_equal(quick(pictures).logits, expected)
+    assert np.array_equal(quick(images).logits, expected)
 
 
 def test_graphs_are_exported_with_their_constants(tmp_path):
-    model, pictures = tiny.classifier(), tiny.pictures()
+    model, images = tiny.classifier(), tiny.images()
     fast(model, graphs=True).export(tmp_path / "served")
-    found = tf.saved_model.load(tmp_path / "served").serve(pictures)["logits"]
-    assert np.allclose(found, model(pictures).logits, atol=1e-4)
+    found = tf.saved_model.load(tmp_path / "served").serve(images)["logits"]
+    assert np.allclose(found, model(images).logits, atol=1e-4)
 
 
 def test_kernels_are_not_exported(tmp_path):
@@ -138,15 +138,15 @@ def test_without_kernels_there_are_graphs_and_it_says_why(fields, dtype, reason)
 
 
 def test_within_a_model_of_keras():
-    model, pictures = tiny.classifier(), tiny.pictures()
-    inputs = keras.Input(pictures.shape[1:])
+    model, images = tiny.classifier(), tiny.images()
+    inputs = keras.Input(images.shape[1:])
     whole = keras.Model(inputs, fast(model)(inputs).logits)
-    assert np.allclose(whole.predict(pictures, verbose=0), model(pictures).logits, atol=1e-4)
+    assert np.allclose(whole.predict(images, verbose=0), model(images).logits, atol=1e-4)
 
 
-def test_no_picture_at_all():
+def test_no_image_at_all():
     quick = fast(tiny.classifier())
-    assert quick(tiny.pictures()[:0]).logits.shape == (0, 3)
+    assert quick(tiny.images()[:0]).logits.shape == (0, 3)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -154,7 +154,7 @@ def test_what_it_cannot_do_is_said(tmp_path, form):
     quick = fast(tiny.classifier(), **FORMS[form])
     assert quick.weights == []
     with pytest.raises(RuntimeError, match="does not train; train the one it was made from"):
-        quick(tiny.pictures(), training=True)
+        quick(tiny.images(), training=True)
     with pytest.raises(RuntimeError, match="save the one it was made from"):
         quick.save_pretrained(tmp_path / "folder")
     with pytest.raises(RuntimeError, match="save the one it was made from"):

@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from convnext import NotFoundError, PortError
-from convnext.store import shards
+from convnext.checkpoints.files import shards
 from convnext.tf import TFConvNextForImageClassification, TFConvNextModel
 from tests import loud
 from tests.tf import tiny

@@ -1,4 +1,4 @@
-"""Every picture and label the Keras network refuses, and what it then says."""
+"""Every image and label the Keras network refuses, and what it then says."""
 
 import keras
 import numpy as np
@@ -41,7 +41,7 @@ def test_a_wrong_input_is_refused(wrong, model):
 
 
 @pytest.mark.parametrize("call", [lambda m: m(), lambda m: m({"labels": np.array([0])})])
-def test_a_call_without_pictures_is_refused(call):
+def test_a_call_without_images_is_refused(call):
     with pytest.raises(ValueError, match="You have to specify pixel_values"):
         call(MODELS["head"])
 
@@ -49,19 +49,19 @@ def test_a_call_without_pictures_is_refused(call):
 @pytest.mark.parametrize("model", MODELS)
 def test_an_unknown_key_is_an_error(model):
     with pytest.raises(TypeError, match="a dict that also has foo"):
-        MODELS[model]({"pixel_values": tiny.pictures(), "foo": np.array([0])})
+        MODELS[model]({"pixel_values": tiny.images(), "foo": np.array([0])})
 
 
 @pytest.mark.parametrize("unknown", ["output_attentions", "pixel_value"])
 def test_an_unknown_argument_is_an_error(unknown):
     with pytest.raises(TypeError, match=unknown):
-        MODELS["head"](tiny.pictures(), **{unknown: True})
+        MODELS["head"](tiny.images(), **{unknown: True})
 
 
 def test_nchw_is_refused_by_a_channels_last_model():
     model = tiny.base(data_format="channels_last")
     with pytest.raises(ValueError, match=r"NHWC with 3 channels, .* look like NCHW"):
-        model(tiny.pictures())
+        model(tiny.images())
     with pytest.raises(ValueError, match=r"at least 8 x 8 pixels .* got 7 x 9"):
         model(zeros(1, 7, 9, 3))
 
@@ -73,15 +73,15 @@ def test_symbolic_inputs_are_checked_too():
         tf.function(MODELS["base"])(zeros(1, 3, 4, 40))
 
 
-def test_the_smallest_picture_passes():
+def test_the_smallest_image_passes():
     output = MODELS["base"](zeros(1, 3, 8, 8))
     assert tuple(output.last_hidden_state.shape) == (1, 6, 1, 1)
 
 
 def test_pixels_beyond_whole_patches_are_left_out():
-    pictures = tiny.pictures()
-    cropped = MODELS["base"](pictures[:, :, :36, :68]).pooler_output
-    np.testing.assert_array_equal(MODELS["base"](pictures).pooler_output, cropped)
+    images = tiny.images()
+    cropped = MODELS["base"](images[:, :, :36, :68]).pooler_output
+    np.testing.assert_array_equal(MODELS["base"](images).pooler_output, cropped)
 
 
 # what is wrong -> config fields, labels, the words of the error
@@ -103,9 +103,9 @@ LABELS = {
 def test_wrong_labels_are_refused(wrong):
     fields, labels, words = LABELS[wrong]
     with pytest.raises(ValueError, match=words):
-        tiny.classifier(**fields)(tiny.pictures(), labels=np.array(labels))
+        tiny.classifier(**fields)(tiny.images(), labels=np.array(labels))
 
 
 def test_the_count_of_labels_is_checked():
-    with pytest.raises(ValueError, match=r"class indices, one for each picture, got \(3,\)"):
-        MODELS["head"](tiny.pictures(), labels=np.array([0, 1, 2]))
+    with pytest.raises(ValueError, match=r"class indices, one for each image, got \(3,\)"):
+        MODELS["head"](tiny.images(), labels=np.array([0, 1, 2]))

@@ -11,7 +11,7 @@ import tensorflow as tf
 from convnext.tf import TFConvNextForImageClassification, TFConvNextModel
 from tests.tf import tiny
 
-PICTURES = tiny.pictures()
+IMAGES = tiny.images()
 
 FRESH = """
 import sys, keras, numpy, convnext.tf
@@ -40,22 +40,22 @@ def test_a_keras_file_keeps_everything(policy, tmp_path):
 
 def test_a_keras_file_opens_in_a_fresh_process(tmp_path):
     tiny.classifier().save(tmp_path / "model.keras")
-    np.save(tmp_path / "pictures.npy", PICTURES)
-    names = ("model.keras", "pictures.npy", "logits.npy")
+    np.save(tmp_path / "images.npy", IMAGES)
+    names = ("model.keras", "images.npy", "logits.npy")
     done = subprocess.run(
         [sys.executable, "-c", FRESH, *(tmp_path / name for name in names)],
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    expected = tiny.classifier()(PICTURES).logits
+    expected = tiny.classifier()(IMAGES).logits
     np.testing.assert_array_equal(np.load(tmp_path / "logits.npy"), expected)
 
 
 def test_a_trained_model_goes_on_where_it_was_saved(tmp_path):
     model = tiny.classifier(depths=(1, 1))
     model.compile("adam", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    model.fit(PICTURES, np.array([0, 2]), verbose=0)
+    model.fit(IMAGES, np.array([0, 2]), verbose=0)
     again = loaded(model, tmp_path / "model.keras")
     assert again.optimizer.iterations == 1
     assert tiny.same_weights(again, model)
@@ -85,11 +85,11 @@ def served(model, folder, **options):
 
 
 @pytest.mark.parametrize("data_format", ["channels_first", "channels_last"])
-def test_a_saved_model_serves_any_number_and_size_of_pictures(data_format, tmp_path):
+def test_a_saved_model_serves_any_number_and_size_of_images(data_format, tmp_path):
     model = tiny.classifier(data_format=data_format)
     serve = served(model, tmp_path / "served")
     for size in ((2, 37, 70), (1, 64, 32), (3, 8, 8)):
-        x = tiny.pictures(*size)
+        x = tiny.images(*size)
         x = x if data_format == "channels_first" else x.transpose(0, 2, 3, 1)
         output = serve(pixel_values=tf.constant(x))
         assert set(output) == {"logits"}
@@ -98,10 +98,10 @@ def test_a_saved_model_serves_any_number_and_size_of_pictures(data_format, tmp_p
 
 def test_a_saved_model_names_its_maps(tmp_path):
     model = tiny.base(output_hidden_states=True, return_dict=False)
-    output = served(model, tmp_path / "served")(pixel_values=tf.constant(PICTURES))
+    output = served(model, tmp_path / "served")(pixel_values=tf.constant(IMAGES))
     states = [f"hidden_states_{i}" for i in range(3)]
     assert set(output) == {"last_hidden_state", "pooler_output", *states}
-    for name, expected in zip(states, model(PICTURES)[2], strict=True):
+    for name, expected in zip(states, model(IMAGES)[2], strict=True):
         np.testing.assert_allclose(output[name], expected, rtol=0, atol=1e-5)
 
 
@@ -109,10 +109,10 @@ def test_a_saved_model_names_its_maps(tmp_path):
     ("policy", "taken", "atol"),
     [("mixed_bfloat16", "float32", 0.05), ("float64", "float64", 3e-6)],
 )
-def test_a_saved_model_takes_pictures_in_the_type_of_its_weights(policy, taken, atol, tmp_path):
+def test_a_saved_model_takes_images_in_the_type_of_its_weights(policy, taken, atol, tmp_path):
     serve = served(tiny.classifier(dtype=policy), tmp_path / "served")
-    output = serve(pixel_values=tf.constant(PICTURES, taken))
-    expected = tiny.numbers(tiny.classifier()(PICTURES).logits)
+    output = serve(pixel_values=tf.constant(IMAGES, taken))
+    expected = tiny.numbers(tiny.classifier()(IMAGES).logits)
     np.testing.assert_allclose(tiny.numbers(output["logits"]), expected, rtol=0, atol=atol)
 
 
@@ -134,8 +134,8 @@ def test_a_functional_model_around_it_is_saved_whole(tmp_path):
     }
     model = keras.Model(inputs, outputs)
     again = loaded(model, tmp_path / "model.keras")
-    for name, expected in model(PICTURES).items():
-        np.testing.assert_allclose(again(PICTURES)[name], expected, rtol=0, atol=1e-6)
+    for name, expected in model(IMAGES).items():
+        np.testing.assert_allclose(again(IMAGES)[name], expected, rtol=0, atol=1e-6)
 
 
 def test_a_functional_model_of_the_base(tmp_path):
@@ -143,7 +143,7 @@ def test_a_functional_model_of_the_base(tmp_path):
     output = TFConvNextModel(tiny.config(), data_format="channels_last")(inputs)
     assert output.last_hidden_state.shape == (None, 4, 8, 6)
     model = keras.Model(inputs, output.pooler_output)
-    x = PICTURES.transpose(0, 2, 3, 1)
+    x = IMAGES.transpose(0, 2, 3, 1)
     again = loaded(model, tmp_path / "model.keras")
     np.testing.assert_array_equal(again(x), model(x))
 
@@ -152,6 +152,6 @@ def test_a_graph_of_unknown_sizes():
     model = tiny.classifier()
     graph = tf.function(model, input_signature=[tf.TensorSpec([None, None, None, None])])
     for size in ((2, 37, 70), (1, 16, 24)):
-        x = tiny.pictures(*size)
+        x = tiny.images(*size)
         np.testing.assert_allclose(graph(x).logits, model(x).logits, rtol=0, atol=3e-6)
     assert graph.experimental_get_tracing_count() == 1

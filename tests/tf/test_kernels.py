@@ -66,18 +66,18 @@ def test_every_form_is_the_same_function(form, order):
         assert loud.relative(one.numpy(), other.numpy()) < 1e-5
 
 
-def step(model, pictures):
+def step(model, images):
     """Logits and the gradients of all weights, in training; none of them is random here."""
     with tf.GradientTape() as tape:
-        output = model(pictures, labels=np.array([0, 2]), training=True)
+        output = model(images, labels=np.array([0, 2]), training=True)
     return [output.logits, *tape.gradient(output.loss, model.trainable_variables)]
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 2e-5), ("mixed_bfloat16", 0.06)])
 def test_a_training_step_in_a_graph_is_that_layer_by_layer_in_float64(dtype, tolerance):
-    pictures = tiny.pictures()
-    found = tf.function(step)(tiny.classifier(dtype=dtype), pictures)
-    expected = step(tiny.classifier(dtype="float64"), pictures.astype("float64"))
+    images = tiny.images()
+    found = tf.function(step)(tiny.classifier(dtype=dtype), images)
+    expected = step(tiny.classifier(dtype="float64"), images.astype("float64"))
     differences = [
         loud.relative(tiny.numbers(one), tiny.numbers(other))
         for one, other in zip(found, expected, strict=True)
@@ -86,9 +86,9 @@ def test_a_training_step_in_a_graph_is_that_layer_by_layer_in_float64(dtype, tol
 
 
 def test_a_float64_graph_loses_nothing():
-    pictures = tiny.pictures().astype("float64")
+    images = tiny.images().astype("float64")
     model = tiny.classifier(dtype="float64")
-    pairs = zip(tf.function(step)(model, pictures), step(model, pictures), strict=True)
+    pairs = zip(tf.function(step)(model, images), step(model, images), strict=True)
     assert max(loud.relative(one.numpy(), other.numpy()) for one, other in pairs) < 1e-13
 
 
@@ -99,11 +99,9 @@ def operations(function, *arguments) -> set[str]:
 
 
 def test_graphs_have_the_fast_forms():
-    model, pictures = tiny.classifier(), tiny.pictures()
-    assert "FusedBatchNormV3" in operations(lambda x: model(x).logits, pictures)
-    assert "DepthwiseConv2dNativeBackpropFilter" not in operations(
-        lambda x: step(model, x), pictures
-    )
+    model, images = tiny.classifier(), tiny.images()
+    assert "FusedBatchNormV3" in operations(lambda x: model(x).logits, images)
+    assert "DepthwiseConv2dNativeBackpropFilter" not in operations(lambda x: step(model, x), images)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])

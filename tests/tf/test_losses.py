@@ -9,12 +9,12 @@ import tensorflow as tf
 
 from tests.tf import tiny
 
-PICTURES = tiny.pictures(3)
+IMAGES = tiny.images(3)
 TARGETS = np.array([[1.0, 0.0, 1.0], [0.0, 0.0, 0.0], [1.0, 1.0, 0.0]], np.float32)
 
 
 def called(labels, **fields) -> tuple[float, np.ndarray]:
-    output = tiny.classifier(**fields)(PICTURES, labels=labels)
+    output = tiny.classifier(**fields)(IMAGES, labels=labels)
     assert tuple(output.loss.shape) == ()
     return float(output.loss), tiny.numbers(output.logits)
 
@@ -37,7 +37,7 @@ def test_integers_mean_classes(named, labels):
     assert loss == pytest.approx(cross_entropy(logits, [2, 0, 1]), rel=1e-6)
 
 
-def test_the_label_minus_100_leaves_its_picture_out():
+def test_the_label_minus_100_leaves_its_image_out():
     loss, logits = called(np.array([2, -100, 1]))
     assert loss == pytest.approx(cross_entropy(logits, [2, -100, 1]), rel=1e-6)
     assert loss != pytest.approx(cross_entropy(logits, [2, 0, 1]), rel=1e-3)
@@ -71,9 +71,9 @@ def test_regression_of_several_values_by_name():
 
 def test_the_labels_decide_anew_at_each_call():
     model = tiny.classifier()
-    by_class = model(PICTURES, labels=np.array([0, 1, 2])).loss
+    by_class = model(IMAGES, labels=np.array([0, 1, 2])).loss
     assert model.config.problem_type is None
-    by_target = model(PICTURES, labels=np.eye(3, dtype="float32")).loss
+    by_target = model(IMAGES, labels=np.eye(3, dtype="float32")).loss
     assert float(by_class) != pytest.approx(float(by_target), rel=1e-3)
 
 
@@ -88,13 +88,13 @@ def test_a_graph_of_unknown_sizes_gives_the_same_loss(labels, fields):
         tf.TensorSpec([None, *labels.shape[1:]], labels.dtype),
     ]
     graph = tf.function(lambda x, y: model(x, labels=y).loss, input_signature=sizes)
-    expected = float(model(PICTURES, labels=labels).loss)
-    assert float(graph(PICTURES, labels)) == pytest.approx(expected, rel=1e-6)
+    expected = float(model(IMAGES, labels=labels).loss)
+    assert float(graph(IMAGES, labels)) == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float16"])
 def test_half_precision_has_a_float32_loss(policy):
-    output = tiny.classifier(dtype=policy)(PICTURES, labels=np.array([0, 1, 2]))
+    output = tiny.classifier(dtype=policy)(IMAGES, labels=np.array([0, 1, 2]))
     assert output.loss.dtype == "float32"
     assert output.logits.dtype == policy.removeprefix("mixed_")
     expected = cross_entropy(tiny.numbers(output.logits), [0, 1, 2])
@@ -108,7 +108,7 @@ def test_half_precision_has_a_float32_loss(policy):
 def test_the_loss_reaches_every_variable(labels, fields):
     model = tiny.classifier(**fields)
     with tf.GradientTape() as tape:
-        loss = model(PICTURES, labels=labels).loss
+        loss = model(IMAGES, labels=labels).loss
     for variable, gradient in zip(
         model.trainable_variables,
         tape.gradient(loss, [v.value for v in model.trainable_variables]),

@@ -9,7 +9,7 @@ from convnext.tf import TFConvNextForImageClassification, TFConvNextModel
 from tests import loud
 
 CONFIG = loud.CONFIGS["four stages"].replace(layer_norm_eps=1e-5)
-PIXELS = loud.pictures(CONFIG).astype("float32")
+PIXELS = loud.images(CONFIG).astype("float32")
 
 
 @keras.saving.register_keras_serializable("convnext-tests")

@@ -6,17 +6,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from convnext import (
-    ConvNextClassifierLossOutput,
-    ConvNextClassifierOutput,
-    ConvNextModelOutput,
-)
+from convnext import ConvNextClassifierLossOutput, ConvNextClassifierOutput, ConvNextModelOutput
 from convnext.tf import TFConvNextForImageClassification, TFConvNextModel
 from tests.tf import tiny
 
 STATES = [(2, 4, 9, 17), (2, 4, 9, 17), (2, 6, 4, 8)]
 LABELS = np.array([0, 2])
-PICTURES = tiny.pictures()
+IMAGES = tiny.images()
 
 
 def shapes(maps) -> list[tuple[int, ...]]:
@@ -38,7 +34,7 @@ def test_arguments_stand_in_the_pytorch_classs_order(model, arguments):
 
 
 def test_model_output_is_named():
-    output = tiny.base()(PICTURES)
+    output = tiny.base()(IMAGES)
     assert isinstance(output, ConvNextModelOutput)
     assert shapes([output.last_hidden_state, output.pooler_output]) == [(2, 6, 4, 8), (2, 6)]
     assert output.hidden_states == ()
@@ -46,7 +42,7 @@ def test_model_output_is_named():
 
 
 def test_logits_come_without_a_loss():
-    output = tiny.classifier()(PICTURES)
+    output = tiny.classifier()(IMAGES)
     assert isinstance(output, ConvNextClassifierOutput)
     assert output.loss is None
     assert output[0] is output.logits
@@ -54,7 +50,7 @@ def test_logits_come_without_a_loss():
 
 
 def test_labels_add_a_scalar_loss_in_front():
-    output = tiny.classifier()(PICTURES, LABELS)
+    output = tiny.classifier()(IMAGES, LABELS)
     assert isinstance(output, ConvNextClassifierLossOutput)
     assert tuple(output.loss.shape) == ()
     assert output[0] is output.loss
@@ -64,11 +60,11 @@ def test_labels_add_a_scalar_loss_in_front():
 @pytest.mark.parametrize("make", [tiny.base, tiny.classifier])
 def test_hidden_states_by_argument_and_by_config(make):
     model = make()
-    assert shapes(model(PICTURES, output_hidden_states=True).hidden_states) == STATES
-    assert model(PICTURES).hidden_states == ()
+    assert shapes(model(IMAGES, output_hidden_states=True).hidden_states) == STATES
+    assert model(IMAGES).hidden_states == ()
     asking = make(output_hidden_states=True)
-    assert shapes(asking(PICTURES).hidden_states) == STATES
-    assert asking(PICTURES, output_hidden_states=False).hidden_states == ()
+    assert shapes(asking(IMAGES).hidden_states) == STATES
+    assert asking(IMAGES, output_hidden_states=False).hidden_states == ()
 
 
 @pytest.mark.parametrize("how", ["call", "config"])
@@ -79,9 +75,9 @@ def test_plain_tuples_leave_out_what_is_absent(how, states):
     call["output_hidden_states"] = states
     base, head = tiny.base(**fields), tiny.classifier(**fields)
     for output, length in (
-        (base(PICTURES, **call), 2),
-        (head(PICTURES, **call), 1),
-        (head(PICTURES, labels=LABELS, **call), 2),
+        (base(IMAGES, **call), 2),
+        (head(IMAGES, **call), 1),
+        (head(IMAGES, labels=LABELS, **call), 2),
     ):
         assert type(output) is tuple
         assert len(output) == length + states
@@ -90,20 +86,20 @@ def test_plain_tuples_leave_out_what_is_absent(how, states):
 
 def test_return_dict_overrides_the_config():
     head = tiny.classifier(return_dict=False)
-    assert isinstance(head(PICTURES, return_dict=True), ConvNextClassifierOutput)
+    assert isinstance(head(IMAGES, return_dict=True), ConvNextClassifierOutput)
 
 
 def test_no_classes_give_the_pooled_vector():
     head = tiny.classifier(num_labels=0)
-    pooled = head.convnext(PICTURES).pooler_output
-    np.testing.assert_array_equal(head(PICTURES).logits, pooled)
+    pooled = head.convnext(IMAGES).pooler_output
+    np.testing.assert_array_equal(head(IMAGES).logits, pooled)
 
 
 def test_channels_last_takes_and_gives_nhwc():
     first = tiny.classifier()
     last = tiny.classifier(data_format="channels_last")
-    expected = first(PICTURES, output_hidden_states=True)
-    output = last(PICTURES.transpose(0, 2, 3, 1), output_hidden_states=True)
+    expected = first(IMAGES, output_hidden_states=True)
+    output = last(IMAGES.transpose(0, 2, 3, 1), output_hidden_states=True)
     np.testing.assert_array_equal(output.logits, expected.logits)
     for found, state in zip(output.hidden_states, expected.hidden_states, strict=True):
         np.testing.assert_array_equal(np.transpose(found, (0, 3, 1, 2)), state)
@@ -115,28 +111,28 @@ def test_another_data_format_is_refused():
 
 
 WAYS = {
-    "position": lambda model: model(PICTURES),
-    "keyword": lambda model: model(pixel_values=PICTURES),
-    "tensor": lambda model: model(tf.constant(PICTURES)),
-    "float64": lambda model: model(PICTURES.astype("float64")),
-    "dict": lambda model: model({"pixel_values": PICTURES}),
-    "list": lambda model: model([PICTURES]),
-    "tuple": lambda model: model((PICTURES,)),
+    "position": lambda model: model(IMAGES),
+    "keyword": lambda model: model(pixel_values=IMAGES),
+    "tensor": lambda model: model(tf.constant(IMAGES)),
+    "float64": lambda model: model(IMAGES.astype("float64")),
+    "dict": lambda model: model({"pixel_values": IMAGES}),
+    "list": lambda model: model([IMAGES]),
+    "tuple": lambda model: model((IMAGES,)),
 }
 
 
 @pytest.mark.parametrize("make", [tiny.base, tiny.classifier])
 @pytest.mark.parametrize("way", WAYS)
-def test_pictures_are_taken_every_way(way, make):
+def test_images_are_taken_every_way(way, make):
     model = make()
-    np.testing.assert_array_equal(WAYS[way](model)[0], model(PICTURES)[0])
+    np.testing.assert_array_equal(WAYS[way](model)[0], model(IMAGES)[0])
 
 
 def test_a_dict_may_hold_labels():
     model = tiny.classifier()
-    expected = model(PICTURES, labels=LABELS).loss
-    assert float(model({"pixel_values": PICTURES, "labels": LABELS}).loss) == float(expected)
-    assert float(model({"pixel_values": PICTURES}, labels=LABELS).loss) == float(expected)
+    expected = model(IMAGES, labels=LABELS).loss
+    assert float(model({"pixel_values": IMAGES, "labels": LABELS}).loss) == float(expected)
+    assert float(model({"pixel_values": IMAGES}, labels=LABELS).loss) == float(expected)
 
 
 def test_a_config_is_asked_for():

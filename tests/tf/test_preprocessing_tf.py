@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from convnext import ConvNextFeatureExtractor, NotFoundError
-from convnext.ingraph import plan
+from convnext.images.ingraph import plan
 from convnext.tf import TFConvNextForImageClassification, TFConvNextModel
 from convnext.tf.preprocessing import pixel_values
 from tests import loud, synthetic
@@ -22,8 +22,8 @@ def folder(tmp_path):
     return loud.save(tmp_path / "checkpoint", CONFIG, loud.weights(CONFIG))
 
 
-def pictures(name):
-    return tf.constant(synthetic.picture(name)[None])
+def images(name):
+    return tf.constant(synthetic.image(name)[None])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -43,14 +43,14 @@ def pictures(name):
 def test_pixels_are_the_extractors_but_for_rounding(name, settings):
     extract = EXTRACT.replace(**settings)
     found = pixel_values(
-        pictures(name), plan(extract, TFConvNextForImageClassification(CONFIG))
+        images(name), plan(extract, TFConvNextForImageClassification(CONFIG))
     ).numpy()
-    expected = extract(synthetic.picture(name), data_format="channels_last").pixel_values
+    expected = extract(synthetic.image(name), data_format="channels_last").pixel_values
     assert found.shape == expected.shape
     level = BYTE if extract.do_normalize else 1 / 255 if extract.do_rescale else 1
     differences = np.abs(found - expected.astype(np.float32)) / level
     assert differences.max() < 2.01
-    assert (differences > 0.5).mean() < 0.1  # small pictures have many ties to round
+    assert (differences > 0.5).mean() < 0.1  # small images have many ties to round
 
 
 @pytest.mark.parametrize("data_format", ["channels_first", "channels_last"])
@@ -59,8 +59,8 @@ def test_exported_it_takes_any_number_of_any_size(tmp_path, folder, data_format)
     model.export(tmp_path / "served", with_preprocessing=True, verbose=False)
     served = tf.saved_model.load(tmp_path / "served")
     for count, name in enumerate(NAMES, 1):
-        found = served.serve(tf.repeat(pictures(name), count, axis=0))
-        inputs = EXTRACT(synthetic.picture(name), data_format=data_format)
+        found = served.serve(tf.repeat(images(name), count, axis=0))
+        inputs = EXTRACT(synthetic.image(name), data_format=data_format)
         expected = tf.nn.softmax(model(**inputs).logits)
         assert set(found) == {"probabilities", "label"}
         for row, label in zip(found["probabilities"], found["label"], strict=True):
@@ -74,7 +74,7 @@ def test_the_extractor_can_be_given(tmp_path):
         model.export(tmp_path / "served", with_preprocessing=True)
     model.export(tmp_path / "served", with_preprocessing=EXTRACT, verbose=False)
     served = tf.saved_model.load(tmp_path / "served")
-    found = served.serve(pictures("50x37-noise"))
+    found = served.serve(images("50x37-noise"))
     assert found["probabilities"].dtype == tf.float32
 
 

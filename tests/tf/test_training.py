@@ -17,7 +17,7 @@ ONE_HOT = np.eye(3, dtype="float32")[LABELS]
 
 
 def toy() -> np.ndarray:
-    """Pictures whose colour tells their class."""
+    """Images whose colour tells their class."""
     noise = np.random.default_rng(0).standard_normal((12, 3, 16, 16), np.float32) * 0.1
     colour = (LABELS - 1.0)[:, None] * np.array([1.0, -1.0, 0.5])
     return noise + colour[:, :, None, None].astype("float32")
@@ -87,11 +87,11 @@ def test_drop_path_drops_whole_samples_and_scales_the_rest(dtype):
 
 def test_only_training_is_random():
     model = tiny.classifier(drop_path_rate=0.5)
-    pictures = np.repeat(tiny.pictures(1), 16, 0)
-    calm = model(pictures).logits
-    np.testing.assert_array_equal(calm, model(pictures, training=False).logits)
-    np.testing.assert_allclose(calm, tiny.classifier()(pictures).logits, rtol=0, atol=1e-6)
-    assert len(np.unique(model(pictures, training=True).logits, axis=0)) > 1
+    images = np.repeat(tiny.images(1), 16, 0)
+    calm = model(images).logits
+    np.testing.assert_array_equal(calm, model(images, training=False).logits)
+    np.testing.assert_allclose(calm, tiny.classifier()(images).logits, rtol=0, atol=1e-6)
+    assert len(np.unique(model(images, training=True).logits, axis=0)) > 1
 
 
 # how labels come -> x, y, loss, metric

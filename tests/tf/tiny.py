@@ -1,4 +1,4 @@
-"""Small Keras networks with the loud fixture's weights, and pictures for them."""
+"""Small Keras networks with the loud fixture's weights, and images for them."""
 
 import tempfile
 from pathlib import Path
@@ -39,7 +39,7 @@ def base(*, data_format="channels_first", dtype=None, **fields):
     return _loaded(TFConvNextModel, {"data_format": data_format, "dtype": dtype}, fields)
 
 
-def pictures(count: int = 2, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
+def images(count: int = 2, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
     return np.random.default_rng(count).standard_normal((count, 3, height, width), np.float32)
 
 

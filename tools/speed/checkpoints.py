@@ -1,4 +1,4 @@
-"""The weights and pictures that every subject gets."""
+"""The weights and images that every subject gets."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def checkpoint(folder: Path, size: str, dialect: str) -> Path:
 
 
 def inputs(batch: int, image: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures (N, 3, H, W) float32 and labels (N,) int64, the same every time."""
+    """Images (N, 3, H, W) float32 and labels (N,) int64, the same every time."""
     rng = np.random.default_rng(batch * image)
-    pictures = rng.standard_normal((batch, 3, image, image), "float32")
-    return pictures, rng.integers(0, CLASSES, batch)
+    images = rng.standard_normal((batch, 3, image, image), "float32")
+    return images, rng.integers(0, CLASSES, batch)
 
 
 def matrix_products(config: ConvNextConfig, image: int) -> float:
-    """Floating point operations of one picture's matrix products: all but the depthwise's."""
+    """Floating point operations of one image's matrix products: all but the depthwise's."""
     side, widths = image // config.patch_size, config.hidden_sizes
     total = side**2 * widths[0] * config.num_channels * config.patch_size**2
     for stage, (depth, width) in enumerate(zip(config.depths, widths, strict=True)):

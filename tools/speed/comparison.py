@@ -17,7 +17,7 @@ REFERENCE = {"pytorch": "ours", "keras": "ours (Keras)"}  # side -> whose fp32 r
 
 
 class Timed(NamedTuple):
-    """What a subject took, in seconds per picture and round."""
+    """What a subject took, in seconds per image and round."""
 
     subject: Subject
     seconds: list[float]
@@ -123,7 +123,7 @@ class Comparison:
     def _take_turns(
         self, case: Case, names: list[str], missing: list[Missing]
     ) -> tuple[dict[str, list[float]], dict[str, int]]:
-        """Seconds per picture of each round, and peak memory, of those that last."""
+        """Seconds per image of each round, and peak memory, of those that last."""
         seconds: dict[str, list[float]] = {name: [] for name in names}
         peaks = dict.fromkeys(names, 0)
         for turn in range(self.rounds):

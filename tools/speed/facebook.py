@@ -48,7 +48,7 @@ class Block(nn.Module):
 
 
 class ConvNeXt(nn.Module):
-    """Pictures (N, 3, H, W) -> logits (N, L)."""
+    """Images (N, 3, H, W) -> logits (N, L)."""
 
     def __init__(self, config: ConvNextConfig) -> None:
         super().__init__()

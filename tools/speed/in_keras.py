@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from convnext import originals, store
+from convnext.checkpoints import store
 from convnext.config import ConvNextConfig
 from convnext.hub import Source
+from convnext.verification import originals
 from speed import checkpoints
 from speed.subjects import Case, Prepared, Subject
 
@@ -23,8 +24,8 @@ class Network(NamedTuple):
     """How a subject's network is made."""
 
     load: Callable[[], Any]  # imports what building it needs, and returns its Keras
-    build: Callable[[Path, ConvNextConfig, int], Any]  # for pictures of so many pixels
-    axes: tuple[int, ...] = (0, 2, 3, 1)  # of its pictures, among those of (N, C, H, W)
+    build: Callable[[Path, ConvNextConfig, int], Any]  # for images of so many pixels
+    axes: tuple[int, ...] = (0, 2, 3, 1)  # of its images, among those of (N, C, H, W)
 
 
 def _import_keras() -> Any:
@@ -104,13 +105,13 @@ NETWORKS = {
 
 
 def prepare(subject: Subject, case: Case, path: Path) -> Prepared:
-    """Pictures, weights and the function that is timed, as a graph or through XLA."""
+    """Images, weights and the function that is timed, as a graph or through XLA."""
     network = NETWORKS[subject.network]
     keras = network.load()
     keras.mixed_precision.set_global_policy(POLICIES[case.dtype])
     model = network.build(path, checkpoints.config_of(case.size), case.image)
-    pictures, labels = checkpoints.inputs(case.batch, case.image)
-    x, y = tf.constant(pictures.transpose(network.axes)), tf.constant(labels)
+    images, labels = checkpoints.inputs(case.batch, case.image)
+    x, y = tf.constant(images.transpose(network.axes)), tf.constant(labels)
 
     def logits(training: bool) -> Any:
         output = model(x, training=training)

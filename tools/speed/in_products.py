@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-from convnext.params import EXPANSION
+from convnext.checkpoints.params import EXPANSION
 from speed import checkpoints
 from speed.subjects import Case, Prepared, Subject
 

@@ -35,9 +35,9 @@ def onnxruntime(model: torch.nn.Module, example: torch.Tensor, dtype: str) -> Ru
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter without further packages is deprecated
         path = f"{folder}/model.onnx"
-        torch.onnx.export(model, (example,), path, input_names=["pictures"], dynamo=False)
+        torch.onnx.export(model, (example,), path, input_names=["images"], dynamo=False)
         session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return lambda pictures: session.run(None, {"pictures": pictures})[0]
+    return lambda images: session.run(None, {"images": images})[0]
 
 
 def _import_openvino() -> Any:
@@ -54,7 +54,7 @@ def openvino(model: torch.nn.Module, example: torch.Tensor, dtype: str) -> Run:
     precision = {"fp32": "f32", "bf16": "bf16"}[dtype]
     options = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
     compiled = runtime.Core().compile_model(converted, "CPU", options)
-    return lambda pictures: compiled(pictures)[0]
+    return lambda images: compiled(images)[0]
 
 
 NETWORKS = {
@@ -66,9 +66,9 @@ NETWORKS = {
 def prepare(subject: Subject, case: Case, path: Path) -> Prepared:
     build = in_torch.NETWORKS["timm"].build
     model = build(path, checkpoints.config_of(case.size), torch.float32).eval()
-    pictures, _ = checkpoints.inputs(case.batch, case.image)
-    run = NETWORKS[subject.network].compile(model, torch.from_numpy(pictures), case.dtype)
-    return Prepared(lambda: run(pictures), lambda: {"logits": run(pictures)})
+    images, _ = checkpoints.inputs(case.batch, case.image)
+    run = NETWORKS[subject.network].compile(model, torch.from_numpy(images), case.dtype)
+    return Prepared(lambda: run(images), lambda: {"logits": run(images)})
 
 
 def forget() -> None:

@@ -12,8 +12,8 @@ import torch._inductor.config
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from convnext import originals
 from convnext.config import ConvNextConfig
+from convnext.verification import originals
 from speed import checkpoints, facebook
 from speed.subjects import Case, Prepared, Subject
 
@@ -92,14 +92,14 @@ NETWORKS = {
 
 
 def prepare(subject: Subject, case: Case, path: Path) -> Prepared:
-    """Pictures, weights and the function that is timed."""
+    """Images, weights and the function that is timed."""
     dtype = torch.bfloat16 if case.dtype == "bf16" else torch.float32
     model = NETWORKS[subject.network].build(path, checkpoints.config_of(case.size), dtype)
-    pictures, labels = map(torch.from_numpy, checkpoints.inputs(case.batch, case.image))
-    pictures = pictures.to(dtype)
+    images, labels = map(torch.from_numpy, checkpoints.inputs(case.batch, case.image))
+    images = images.to(dtype)
     if subject.layout == "channels_last":
         model = model.to(memory_format=torch.channels_last)
-        pictures = pictures.contiguous(memory_format=torch.channels_last)
+        images = images.contiguous(memory_format=torch.channels_last)
     model.train(case.mode == "training")
     if subject.compiler:
         # not by torch.compile's options, which do not reach the choice of the freezing compiler
@@ -108,7 +108,7 @@ def prepare(subject: Subject, case: Case, path: Path) -> Prepared:
 
     def logits() -> Tensor:
         with torch.autocast("cpu", torch.bfloat16, enabled=case.dtype == "autocast"):
-            output = model(pictures)
+            output = model(images)
         return getattr(output, "logits", output)
 
     return inference(logits) if case.mode == "inference" else training(model, logits, labels)

@@ -34,7 +34,7 @@ def comparison(outcome: Outcome, rounds: int) -> Record:
     order = sorted(outcome.timed, key=lambda timed: Spread.of(timed.seconds).median)
     ours = [timed for timed in order if timed.subject.ours]
     limit = next((timed for timed in order if timed.subject.limit), None)
-    columns = ["", "ms per picture", *(f"times {timed.subject.name}" for timed in ours)]
+    columns = ["", "ms per image", *(f"times {timed.subject.name}" for timed in ours)]
     columns += ["of the limit", "peak memory", "difference"]
     rows = [_row(timed, ours, limit) for timed in order]
     about = (
@@ -56,7 +56,7 @@ def _row(timed: Timed, ours: list[Timed], limit: Timed | None) -> list[str]:
 def _rate(limit: Timed, outcome: Outcome) -> str:
     work = matrix_products(config_of(outcome.case.size), outcome.case.image)
     rates = Spread.of([work / seconds / 1e9 for seconds in limit.seconds])
-    return f"The limit: {work / 1e9:.2f} GFLOP per picture at {spread(rates, '.0f')} GFLOP/s."
+    return f"The limit: {work / 1e9:.2f} GFLOP per image at {spread(rates, '.0f')} GFLOP/s."
 
 
 def lost(missing: Iterable[Missing]) -> list[str]:

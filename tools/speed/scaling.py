@@ -1,4 +1,4 @@
-"""How the time per picture changes as batches and pictures grow, for each subject by itself."""
+"""How the time per image changes as batches and images grow, for each subject by itself."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from speed.master import LostError
 from speed.records import Record, circumstances, lost, spread
 from speed.subjects import Case, Subject
 
-UNIT = 224  # pixels in height and width, to which pictures of other sizes are scaled
+UNIT = 224  # pixels in height and width, to which images of other sizes are scaled
 
 
 def growing(

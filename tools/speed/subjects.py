@@ -73,7 +73,7 @@ class Subject(NamedTuple):
     network: str  # in that module's table of networks
     dialect: str  # of the file that it loads
     libraries: tuple[str, ...]  # whose releases are named
-    layout: str = "nchw"  # memory format of pictures and weights
+    layout: str = "nchw"  # memory format of images and weights
     compiler: str = ""
     ours: bool = False  # each other one's time is given in its times
     limit: bool = False  # no network: what every network's speed is a share of

@@ -1,0 +1,1 @@
+"""A path <-> a checkpoint: every parameter by name and shape, recognition, conversion."""

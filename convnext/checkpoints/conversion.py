@@ -1,0 +1,148 @@
+"""Convert a checkpoint: any dialect that is read -> any dialect that is written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from convnext import atomic, checks
+from convnext.checkpoints import store
+from convnext.checkpoints.dialects import DIALECTS, WRITTEN
+from convnext.checkpoints.porter import HEAD, HEAD_SEED, adapt, with_head, without_head
+from convnext.checkpoints.tensors import Tensor
+from convnext.config import ConvNextConfig
+from convnext.errors import PortError
+from convnext.hub import Source
+from convnext.images.extractor import ConvNextFeatureExtractor
+
+
+class Conversion(NamedTuple):
+    """What a conversion read and wrote."""
+
+    source: str  # dialect
+    target: str  # dialect
+    path: Path  # what was written
+    config: ConvNextConfig  # of the target
+    notes: list[str]  # a line for each thing that the target could not take over as it was
+
+
+def convert(
+    source: str | os.PathLike[str] | Source,
+    destination: str | os.PathLike[str],
+    to: str,
+    *,
+    dtype: str | None = None,
+    exact: bool = False,
+    drop_head: bool = False,
+    new_head: bool = False,
+    weights: str | None = None,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+    **options: Any,
+) -> Conversion:
+    """Write a checkpoint in another dialect; the destination appears whole or not at all.
+
+    Args:
+        source: a folder, a file or a Hugging Face id, in any dialect that is read.
+        destination: one file if it ends in a suffix of the dialect, such as `tiny.pth`; else a
+            folder with weights, config.json and preprocessor_config.json.
+        to: one of `WRITTEN`.
+        dtype: "float16", "bfloat16", "float32" or "float64"; default as in the source.
+        exact: refuse, instead of noting, a final epsilon that the dialect cannot hold.
+        weights: "ema" or "raw", for training files that hold both; default the averaged ones.
+        drop_head: leave the classifier out.
+        new_head: add a fresh classifier for `num_labels` classes; with `drop_head`, in its place.
+        overwrite: replace what is at the destination.
+        progress: called after each tensor with the bytes written so far and in all.
+        options: `revision`, `cache_dir`, `local_files_only`, `token`, `subfolder`,
+            `force_download`, and any field of the config that the source does not tell.
+
+    Raises:
+        PortError: the source cannot be read, or the dialect cannot hold it.
+        NotFoundError: there is no such source.
+        FileExistsError: the destination is there and `overwrite` is False.
+    """
+    dialect = DIALECTS[checks.one_of("dialect", to, WRITTEN)]
+    place, overrides = Source.split(source, options)
+    if weights is not None:
+        checks.one_of("weights", weights, ("ema", "raw"))
+    checkpoint = store.load(place, mapped=True, depths=overrides.get("depths"), weights=weights)
+    config = checkpoint.config.replace(**overrides)
+    tensors = without_head(checkpoint.tensors) if drop_head else checkpoint.tensors
+    tensors = with_head(tensors, config) if new_head else tensors
+    if dialect.headless and HEAD not in tensors:
+        dialect = DIALECTS[dialect.headless]
+    tensors, config, notes = adapt(tensors, config, dialect, exact=exact)
+    notes += _fresh(config) if new_head else []
+    notes += [f"not part of the network, left out: {name}" for name in checkpoint.left_out]
+    target = Path(destination)
+    is_file = target.name.endswith(dialect.suffixes)
+    if is_file and dialect.final_eps is None and target.suffix != ".keras":
+        notes += _untold(config, exact=exact)
+    if dtype is not None:
+        tensors = {name: tensor.astype(dtype) for name, tensor in tensors.items()}
+    if progress is not None:
+        tensors = counted(tensors, progress)
+    with atomic.new_path(target, overwrite=overwrite) as path:
+        if is_file:
+            store.write_file(path, config, tensors, dialect)
+        else:
+            path.mkdir()
+            store.write_folder(path, config, tensors, dialect)
+            _features(place, notes).save_pretrained(path)
+    return Conversion(checkpoint.dialect.name, dialect.name, target, config, notes)
+
+
+def _fresh(config: ConvNextConfig) -> list[str]:
+    """What a new classifier is."""
+    kind = f"normal with {config.initializer_range:g}, seed {HEAD_SEED}"
+    return [f"a fresh classifier for {config.num_labels} classes, to be trained: {kind}"]
+
+
+def _untold(config: ConvNextConfig, *, exact: bool) -> list[str]:
+    """What a file of weights alone does not tell, and its readers would assume otherwise."""
+    assumed = ConvNextConfig()
+    wrong = [
+        f"{field}={getattr(config, field)}"
+        for field in ("layer_norm_eps", "hidden_act")
+        if getattr(config, field) != getattr(assumed, field)
+    ]
+    note = f"one file holds no config: say {' and '.join(wrong)} when it is read, or write a folder"
+    if wrong and exact:
+        raise PortError(f"not exact: {note}")
+    return [note] if wrong else []
+
+
+def _features(place: Source, notes: list[str]) -> ConvNextFeatureExtractor:
+    """The source's own preprocessing, or the default and a note."""
+    path = place.find([ConvNextFeatureExtractor.FILE])
+    if path is not None:
+        return ConvNextFeatureExtractor.from_json_file(path)
+    notes.append(
+        f"the source has no {ConvNextFeatureExtractor.FILE}: written with the default, "
+        "224 pixels with ImageNet's mean and std"
+    )
+    return ConvNextFeatureExtractor()
+
+
+def counted(tensors: dict[str, Tensor], progress: Callable[[int, int], None]) -> dict[str, Tensor]:
+    """The same tensors, telling `progress` when they have been read."""
+    total = sum(tensor.nbytes for tensor in tensors.values())
+    done = 0
+
+    def telling(tensor: Tensor) -> Tensor:
+        def read() -> np.ndarray:
+            nonlocal done
+            array = tensor.read()
+            done += tensor.nbytes
+            progress(done, total)
+            return array
+
+        return replace(tensor, read=read)
+
+    return {name: telling(tensor) for name, tensor in tensors.items()}

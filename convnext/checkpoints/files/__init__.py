@@ -1,0 +1,1 @@
+"""One module for each container of weights. They know bytes, never ConvNeXt."""

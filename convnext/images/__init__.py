@@ -1,0 +1,1 @@
+"""Anything a user holds as an image -> `pixel_values`: the feature extractor."""

@@ -1,0 +1,1 @@
+"""Two checkpoints, or one and its original library, on the same images, map by map."""
