@@ -24,3 +24,7 @@ class ImageError(ValueError):
 
 class BuildError(RuntimeError):
     """The compiled kernels could not be built, or not loaded."""
+
+
+class CheckpointWarning(UserWarning):
+    """What was assumed, chosen, left out or freshly initialised when a checkpoint was loaded."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +38,17 @@ class Source:
     token: str | bool | None = None
     subfolder: str = ""
     force_download: bool = False
+    _asked: dict[str, Path | None] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )  # what the Hub has answered: it is asked for each name once
 
     @classmethod
     def split(cls, name: Any, options: Mapping[str, Any]) -> tuple[Source, dict[str, Any]]:
         """The source that `options` describe, and the options that are not about fetching."""
-        known = {field.name for field in fields(cls)} - {"name"}
+        known = {each.name for each in fields(cls) if each.init} - {"name"}
         rest = {key: value for key, value in options.items() if key not in known}
-        place = name if isinstance(name, cls) else cls(name)
-        return replace(place, **{key: options[key] for key in options.keys() & known}), rest
+        source = name if isinstance(name, cls) else cls(name)
+        return replace(source, **{key: options[key] for key in options.keys() & known}), rest
 
     @property
     def path(self) -> Path:
@@ -61,7 +64,7 @@ class Source:
             folder = self.path if self.path.is_dir() else self.path.parent
             candidates = (folder / self.subfolder / name for name in names)
             return next((path for path in candidates if path.is_file()), None)
-        return next(filter(None, map(self._download, names)), None)
+        return next(filter(None, map(self._remote, names)), None)
 
     def require(self, names: Iterable[str]) -> Path:
         """Like `find`, but raises NotFoundError naming what was looked for."""
@@ -70,6 +73,11 @@ class Source:
         if path is None:
             raise NotFoundError(f"{self.name}: no {' or '.join(names)} there")
         return path
+
+    def _remote(self, name: str) -> Path | None:
+        if name not in self._asked:
+            self._asked[name] = self._download(name)
+        return self._asked[name]
 
     def _download(self, name: str) -> Path | None:
         self._check_id()

@@ -1,34 +1,35 @@
-"""Run a checkpoint in either framework: numpy images in, every map out as numpy."""
+"""A checkpoint run in either framework: numpy images in, every map out as numpy."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from convnext import checks
-from convnext.checkpoints import store
-from convnext.checkpoints.porter import HEAD
-from convnext.config import ConvNextConfig
-from convnext.hub import Source
+from convnext.checkpoints.checkpoint import Checkpoint
+from convnext.checkpoints.dialects import DIALECTS
 from convnext.images.extractor import ConvNextFeatureExtractor
 
 # framework -> the module that must be installed
 FRAMEWORKS = {"pt": "torch", "tf": "keras"}
+DTYPES = ("float32", "bfloat16", "float16")
 
 Maps = Mapping[str, np.ndarray]  # "stem", "stage1", ..., "pooled" and, with a head, "logits"
+
+# (N, C, H, W) float32, whether maps are wanted -> maps, pooled vector, logits or None
+Forward = Callable[[np.ndarray, bool], tuple[tuple[np.ndarray, ...], np.ndarray, np.ndarray | None]]
 
 
 class Run(Protocol):
     """The network as a numpy function."""
 
     def __call__(self, pixel_values: np.ndarray, *, maps: bool = True) -> Maps:
-        """(N, C, H, W) float32 -> every map, the pooled vector and the logits.
+        """(N, C, H, W) float32 -> every map, the pooled vector and the logits, all float32.
 
         `maps`: False leaves out the stem's and the stages', which take time and memory.
         """
@@ -36,31 +37,19 @@ class Run(Protocol):
 
 @dataclass(frozen=True)
 class Runner:
-    """A loaded checkpoint.
+    """A checkpoint with what runs it.
 
     Args:
-        framework: "pt" or "tf".
-        dialect: what the checkpoint was written in.
-        config: of the network.
-        path: of its weights.
-        has_head: whether it has a classifier.
-        features: the checkpoint's preprocessing, or the default.
+        checkpoint: what is run.
+        framework: "pt" or "tf", or the name of another library.
+        extract: makes its `pixel_values`.
         run: the network.
     """
 
+    checkpoint: Checkpoint
     framework: str
-    dialect: str
-    config: ConvNextConfig
-    path: Path
-    has_head: bool
-    features: ConvNextFeatureExtractor
+    extract: ConvNextFeatureExtractor
     run: Run
-
-    @property
-    def class_names(self) -> list[str]:
-        """By index; none without a classifier."""
-        count = self.config.num_labels if self.has_head else 0
-        return [self.config.label(index) for index in range(count)]
 
 
 def installed() -> list[str]:
@@ -69,44 +58,44 @@ def installed() -> list[str]:
 
 
 def open_runner(
-    source: Source,
+    checkpoint: Checkpoint,
     framework: str | None = None,
     *,
-    fields: Mapping[str, Any] | None = None,
+    device: str | None = None,
+    dtype: str = "float32",
+    fast: bool = False,
 ) -> Runner:
-    """Load a checkpoint, in its dialect's own framework unless told otherwise.
+    """Make a checkpoint's network in a framework.
 
-    `fields` of the config are set instead of the checkpoint's.
+    Args:
+        checkpoint: what `open_checkpoint` opened.
+        framework: "pt" or "tf"; by default that of the checkpoint's dialect.
+        device: as the framework names it, such as "cpu", "cuda" or "gpu:0"; by default a GPU where
+            the framework has one.
+        dtype: one of `DTYPES`, which the network computes in.
+        fast: whether `convnext.pt.fast` or `convnext.tf.fast` runs it.
 
     Raises:
         ImportError: the framework is not installed; it says how to get it.
-        NotFoundError, PortError: there is no checkpoint that can be read.
+        ValueError: there is no such device, or an option is not allowed.
     """
-    told = dict(fields or {})
-    checkpoint = store.load(source, mapped=True, depths=told.get("depths"))
-    name = framework or checkpoint.dialect.framework
-    module = import_module(f"convnext.{checks.one_of('framework', name, tuple(FRAMEWORKS))}.runner")
-    found = source.find([ConvNextFeatureExtractor.FILE])
-    head = HEAD in checkpoint.tensors
-    return Runner(
-        framework=name,
-        dialect=checkpoint.dialect.name,
-        config=checkpoint.config.replace(**told),
-        path=checkpoint.path,
-        has_head=head,
-        features=ConvNextFeatureExtractor.from_json_file(found)
-        if found
-        else ConvNextFeatureExtractor(),
-        run=module.runner(source, head=head, fields=told),
-    )
+    name = framework or DIALECTS[checkpoint.dialect].framework
+    checks.one_of("framework", name, tuple(FRAMEWORKS))
+    checks.one_of("dtype", dtype, DTYPES)
+    runner = import_module(f"convnext.{name}.runner")
+    forward = runner.forward(checkpoint, device=device, dtype=dtype, fast=fast)
+    extract = ConvNextFeatureExtractor.from_preprocessing(checkpoint.preprocessing)
+    return Runner(checkpoint, name, extract, _named(checkpoint, forward))
 
 
-def named_maps(
-    config: ConvNextConfig,
-    maps: tuple[np.ndarray, ...],
-    pooled: np.ndarray,
-    logits: np.ndarray | None,
-) -> Maps:
-    named = dict(zip(config.stage_names, maps, strict=True)) if maps else {}
-    named["pooled"] = pooled
-    return named if logits is None else named | {"logits": logits}
+def _named(checkpoint: Checkpoint, forward: Forward) -> Run:
+    """The maps of a framework under their names, but for one that fresh weights would make."""
+
+    def run(pixel_values: np.ndarray, *, maps: bool = True) -> Maps:
+        states, pooled, logits = forward(pixel_values, maps)
+        named = dict(zip(checkpoint.config.stage_names, states, strict=True)) if maps else {}
+        if checkpoint.parts.final_norm:
+            named["pooled"] = pooled
+        return named if logits is None else named | {"logits": logits}
+
+    return run

@@ -74,7 +74,7 @@ def facebook_by_timm(path: Path, config: ConvNextConfig, pixels: np.ndarray) -> 
 def openmmlab(path: Path, config: ConvNextConfig, pixels: np.ndarray, *, dialect: str) -> Recorded:
     """mmpretrain's classifier, of which files are only read: its names are spelled here."""
     del path
-    originals.declare_torchvision_operators()
+    torchvision_standin.declare_operators()
     import torch
     from mmpretrain.models import ImageClassifier
 

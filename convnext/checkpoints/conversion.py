@@ -11,14 +11,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from convnext import atomic, checks
-from convnext.checkpoints import store
-from convnext.checkpoints.dialects import DIALECTS, WRITTEN
+from convnext.checkpoints import writer
+from convnext.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from convnext.checkpoints.dialects import DIALECTS, WRITTEN, Dialect
 from convnext.checkpoints.porter import HEAD, HEAD_SEED, adapt, with_head, without_head
+from convnext.checkpoints.reader import CONTAINERS
 from convnext.checkpoints.tensors import Tensor
 from convnext.config import ConvNextConfig
 from convnext.errors import PortError
 from convnext.hub import Source
-from convnext.images.extractor import ConvNextFeatureExtractor
 
 
 class Conversion(NamedTuple):
@@ -32,7 +33,7 @@ class Conversion(NamedTuple):
 
 
 def convert(
-    source: str | os.PathLike[str] | Source,
+    source: str | os.PathLike[str] | Source | Checkpoint,
     destination: str | os.PathLike[str],
     to: str,
     *,
@@ -45,43 +46,39 @@ def convert(
     progress: Callable[[int, int], None] | None = None,
     **options: Any,
 ) -> Conversion:
-    """Write a checkpoint in another dialect; the destination appears whole or not at all.
+    """Write a checkpoint in another dialect. The destination appears whole or not at all.
 
     Args:
-        source: a folder, a file or a Hugging Face id, in any dialect that is read.
+        source: a folder, a file or a Hugging Face id, in any dialect that is read; or a checkpoint
+            that `open_checkpoint` opened.
         destination: one file if it ends in a suffix of the dialect, such as `tiny.pth`; else a
             folder with weights, config.json and preprocessor_config.json.
         to: one of `WRITTEN`.
         dtype: "float16", "bfloat16", "float32" or "float64"; default as in the source.
         exact: refuse, instead of noting, a final epsilon that the dialect cannot hold.
-        weights: "ema" or "raw", for training files that hold both; default the averaged ones.
         drop_head: leave the classifier out.
         new_head: add a fresh classifier for `num_labels` classes; with `drop_head`, in its place.
+        weights: "ema" or "raw", for training files that hold both; default the averaged ones.
         overwrite: replace what is at the destination.
         progress: called after each tensor with the bytes written so far and in all.
-        options: `revision`, `cache_dir`, `local_files_only`, `token`, `subfolder`,
-            `force_download`, and any field of the config that the source does not tell.
+        options: as `open_checkpoint` takes them.
 
     Raises:
         PortError: the source cannot be read, or the dialect cannot hold it.
         NotFoundError: there is no such source.
         FileExistsError: the destination is there and `overwrite` is False.
+        ValueError: the destination is a file of another dialect.
     """
     dialect = DIALECTS[checks.one_of("dialect", to, WRITTEN)]
-    place, overrides = Source.split(source, options)
-    if weights is not None:
-        checks.one_of("weights", weights, ("ema", "raw"))
-    checkpoint = store.load(place, mapped=True, depths=overrides.get("depths"), weights=weights)
-    config = checkpoint.config.replace(**overrides)
+    target = Path(destination)
+    is_file = _is_file(target, dialect)
+    checkpoint = open_checkpoint(source, weights=weights, **options)
     tensors = without_head(checkpoint.tensors) if drop_head else checkpoint.tensors
-    tensors = with_head(tensors, config) if new_head else tensors
+    tensors = with_head(tensors, checkpoint.config) if new_head else tensors
     if dialect.headless and HEAD not in tensors:
         dialect = DIALECTS[dialect.headless]
-    tensors, config, notes = adapt(tensors, config, dialect, exact=exact)
-    notes += _fresh(config) if new_head else []
-    notes += [f"not part of the network, left out: {name}" for name in checkpoint.left_out]
-    target = Path(destination)
-    is_file = target.name.endswith(dialect.suffixes)
+    tensors, config, changes = adapt(tensors, checkpoint.config, dialect, exact=exact)
+    notes = [*_lost_first(checkpoint), *changes, *(_fresh(config) if new_head else [])]
     if is_file and dialect.final_eps is None and target.suffix != ".keras":
         notes += _untold(config, exact=exact)
     if dtype is not None:
@@ -90,12 +87,37 @@ def convert(
         tensors = counted(tensors, progress)
     with atomic.new_path(target, overwrite=overwrite) as path:
         if is_file:
-            store.write_file(path, config, tensors, dialect)
+            writer.write_file(path, config, tensors, dialect)
         else:
             path.mkdir()
-            store.write_folder(path, config, tensors, dialect)
-            _features(place, notes).save_pretrained(path)
-    return Conversion(checkpoint.dialect.name, dialect.name, target, config, notes)
+            writer.write_folder(path, config, tensors, dialect)
+            checkpoint.preprocessing.save_pretrained(path)
+            notes += checkpoint.preprocessing_notes
+    return Conversion(checkpoint.dialect, dialect.name, target, config, notes)
+
+
+def _is_file(target: Path, dialect: Dialect) -> bool:
+    """Whether one file is asked for, rather than a folder.
+
+    Raises:
+        ValueError: it is a file of another dialect by its suffix.
+    """
+    if target.name.endswith(dialect.suffixes):
+        return True
+    if target.suffix in CONTAINERS and not target.is_dir():
+        suffixes = ", ".join(dialect.suffixes)
+        raise ValueError(
+            f"{target} must end in {suffixes} to be one file of {dialect.name}, or name a folder; "
+            f"this dialect writes no {target.suffix} files"
+        )
+    return False
+
+
+def _lost_first(checkpoint: Checkpoint) -> list[str]:
+    """The checkpoint's notes, with a note of its own before them where a classifier is lost."""
+    if checkpoint.parts.head or not checkpoint.left_out:
+        return list(checkpoint.notes)
+    return ["no classifier was found in the source", *checkpoint.notes]
 
 
 def _fresh(config: ConvNextConfig) -> list[str]:
@@ -116,18 +138,6 @@ def _untold(config: ConvNextConfig, *, exact: bool) -> list[str]:
     if wrong and exact:
         raise PortError(f"not exact: {note}")
     return [note] if wrong else []
-
-
-def _features(place: Source, notes: list[str]) -> ConvNextFeatureExtractor:
-    """The source's own preprocessing, or the default and a note."""
-    path = place.find([ConvNextFeatureExtractor.FILE])
-    if path is not None:
-        return ConvNextFeatureExtractor.from_json_file(path)
-    notes.append(
-        f"the source has no {ConvNextFeatureExtractor.FILE}: written with the default, "
-        "224 pixels with ImageNet's mean and std"
-    )
-    return ConvNextFeatureExtractor()
 
 
 def counted(tensors: dict[str, Tensor], progress: Callable[[int, int], None]) -> dict[str, Tensor]:

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-import os
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from convnext.checkpoints import store
+from convnext.checkpoints.checkpoint import Checkpoint
 from convnext.checkpoints.params import SLOTS, Parts, parameters
-from convnext.checkpoints.porter import Tensors
-from convnext.config import ConvNextConfig
-from convnext.errors import PortError
-from convnext.hub import Source
-
-logger = logging.getLogger("convnext")
+from convnext.errors import CheckpointWarning, PortError
 
 
 class LoadingPlan(NamedTuple):
@@ -29,43 +23,29 @@ class LoadingPlan(NamedTuple):
     def fresh(self) -> list[str]:
         return self.missing + [name for name, _, _ in self.mismatched]
 
+    @property
+    def notes(self) -> list[str]:
+        found = {
+            "fresh weights, to be trained before use": self.fresh,
+            "the model has no place for": self.unexpected,
+        }
+        return [f"{what}: {', '.join(names)}" for what, names in found.items() if names]
 
-class Opened(NamedTuple):
-    """A checkpoint, nothing of it read yet but names and shapes."""
-
-    place: Source
-    config: ConvNextConfig  # of the model to be made
-    tensors: Tensors
-    plan: LoadingPlan
-
-
-def opened(
-    source: str | os.PathLike[str] | Source,
-    config: ConvNextConfig | None,
-    options: Mapping[str, Any],
-    parts: Parts,
-    *,
-    ignore_mismatched_sizes: bool,
-) -> Opened:
-    """Find a checkpoint for a model that has `parts`; the arguments are those of `from_pretrained`.
-
-    Raises:
-        NotFoundError, PortError, TypeError: as `from_pretrained` says.
-    """
-    place, overrides = Source.split(source, options)
-    depths = overrides.get("depths") or (config.depths if config else None)
-    checkpoint = store.load(place, mapped=True, depths=depths)
-    config = (config or checkpoint.config).replace(**overrides)
-    matched = plan(
-        config, checkpoint.tensors, parts, ignore_mismatched_sizes=ignore_mismatched_sizes
-    )
-    return Opened(place, config, checkpoint.tensors, matched)
+    def info(self, checkpoint: Checkpoint, own: Callable[[str], str] = str) -> dict[str, Any]:
+        """What `output_loading_info=True` returns; `own` gives a model's names of its parameters."""
+        return {
+            "missing_keys": [own(name) for name in self.missing],
+            "unexpected_keys": self.unexpected,
+            "mismatched_keys": [(own(name), *shapes) for name, *shapes in self.mismatched],
+            "error_msgs": [],
+            "notes": [*checkpoint.notes, *self.notes],
+        }
 
 
 def plan(
-    config: ConvNextConfig, tensors: Tensors, parts: Parts, *, ignore_mismatched_sizes: bool
+    checkpoint: Checkpoint, parts: Parts, *, ignore_mismatched_sizes: bool = False
 ) -> LoadingPlan:
-    """Match a checkpoint to a model of `config` that has `parts`.
+    """Match a checkpoint to a model of its config that has `parts`.
 
     What stands behind the last stage may be missing (it is then initialised, with a warning) or
     left over; everything else must be there.
@@ -73,7 +53,7 @@ def plan(
     Raises:
         PortError: the config is not the weights', or shapes differ and may not.
     """
-    wanted = parameters(config, parts)
+    tensors, wanted = checkpoint.tensors, parameters(checkpoint.config, parts)
     shapes = {name: tensors[name].shape for name in wanted if name in tensors}
     result = LoadingPlan(
         loaded=[name for name in shapes if shapes[name] == wanted[name]],
@@ -94,9 +74,13 @@ def plan(
             "the config does not fit the weights; ignore_mismatched_sizes=True gives these fresh "
             "values:\n  " + "\n  ".join(lines)
         )
-    if result.fresh:
-        logger.warning("Fresh weights, to be trained before use: %s", ", ".join(result.fresh))
     return result
+
+
+def warn(notes: Iterable[str]) -> None:
+    """One `CheckpointWarning` for each note, at the line that called `from_pretrained`."""
+    for note in notes:
+        warnings.warn(note, CheckpointWarning, stacklevel=3)
 
 
 def _is_optional(name: str) -> bool:

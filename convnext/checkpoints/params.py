@@ -63,6 +63,7 @@ class Parts(NamedTuple):
 
 HEADED = Parts()
 BARE = Parts(head=False)
+HEADED_CLASS = "ConvNextForImageClassification"  # in the architectures of a config.json
 
 
 class Place(NamedTuple):

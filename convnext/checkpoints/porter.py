@@ -61,11 +61,8 @@ def names(dialect: Dialect, place: Place, word: str) -> list[str]:
     return [module + leaf for leaf in dialect.leaves[place.kind]]
 
 
-def to_canonical(
-    tensors: Tensors, dialect: Dialect, config: ConvNextConfig, parts: Parts, *, word: str
-) -> dict[str, Tensor]:
+def to_canonical(tensors: Tensors, spelled: Mapping[str, Spelled]) -> dict[str, Tensor]:
     """Canonical name -> tensor in PyTorch's layout, in forward order; PortError if not all fits."""
-    spelled = spell(dialect, config, parts, word=word)
     account({name: row.shape for name, row in spelled.items()}, shapes_of(tensors))
     for name, tensor in tensors.items():
         if tensor.dtype not in FLOATS:

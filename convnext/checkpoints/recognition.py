@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import combinations, islice, pairwise
 from typing import NamedTuple
@@ -12,6 +12,7 @@ from convnext.checkpoints.dialects import DIALECTS, Dialect
 from convnext.checkpoints.params import SLOTS, Parts, Place
 from convnext.checkpoints.porter import (
     Shapes,
+    Spelled,
     Tensors,
     disagreements,
     listed,
@@ -46,18 +47,18 @@ STRANGERS = {
 STEMS = 8  # candidates for {m} that are tried; real files have one
 
 
-class Recognised(NamedTuple):
-    """What a file's names and shapes say about it."""
+class Candidate(NamedTuple):
+    """A network in a dialect that a file's names and shapes suggest."""
 
     dialect: Dialect
     config: ConvNextConfig  # final epsilon: the dialect's; class names, images: defaults
     parts: Parts
-    word: str  # what {m} is in its names
-    tensors: Tensors  # by the names that the dialect spells
+    spelled: Mapping[str, Spelled]  # every tensor that the dialect then has
+    tensors: Tensors  # the file's, by the names that the dialect spells
     left_out: list[str]  # tensors of the larger model around it
 
 
-def recognise(tensors: Tensors, *, depths: Sequence[int] | None = None) -> Recognised:
+def recognise(tensors: Tensors, *, depths: Sequence[int] | None = None) -> Candidate:
     """Dialect and network of a file.
 
     Every dialect is spelled out for each network that the names suggest, and must then agree with
@@ -72,7 +73,7 @@ def recognise(tensors: Tensors, *, depths: Sequence[int] | None = None) -> Recog
     """
     misses: list[tuple[int, str]] = []
     for view in _views(tensors):
-        fitting: list[Recognised] = []
+        fitting: list[Candidate] = []
         for candidate in _candidates(view, depths):
             if problems := _problems(candidate):
                 misses.append((len(problems), _miss(candidate.dialect, problems)))
@@ -97,7 +98,7 @@ def _views(tensors: Tensors) -> Iterator[Tensors]:
             yield stripped
 
 
-def _candidates(tensors: Tensors, depths: Sequence[int] | None) -> Iterator[Recognised]:
+def _candidates(tensors: Tensors, depths: Sequence[int] | None) -> Iterator[Candidate]:
     """Every network, in every dialect, that a stem, blocks and a head in the file suggest."""
     for dialect in DIALECTS.values():
         aliased = {_alias(dialect, name): tensor for name, tensor in tensors.items()}
@@ -106,10 +107,11 @@ def _candidates(tensors: Tensors, depths: Sequence[int] | None) -> Iterator[Reco
         shapes = shapes_of(aliased)
         for word in islice(_words(dialect, aliased), STEMS):
             for config, parts in _networks(dialect, _shape_finder(dialect, word, shapes), depths):
-                spelled = {_alias(dialect, n): n for n in spell(dialect, config, parts, word=word)}
-                guests = _guests(dialect, aliased, spelled.keys(), word)
-                own = {spelled.get(n, n): t for n, t in aliased.items() if n not in guests}
-                yield Recognised(dialect, config, parts, word, own, sorted(guests))
+                spelled = spell(dialect, config, parts, word=word)
+                names_of = {_alias(dialect, name): name for name in spelled}
+                guests = _guests(dialect, aliased, names_of.keys(), word)
+                own = {names_of.get(n, n): t for n, t in aliased.items() if n not in guests}
+                yield Candidate(dialect, config, parts, spelled, own, sorted(guests))
 
 
 def _guests(
@@ -222,17 +224,17 @@ def _count(found: Callable[[int], object]) -> int:
     return count
 
 
-def _problems(candidate: Recognised) -> list[str]:
-    dialect, config, parts, word, tensors, _ = candidate
-    expected = {n: row.shape for n, row in spell(dialect, config, parts, word=word).items()}
-    return disagreements(expected, shapes_of(tensors)) + misfits(dialect, config)
+def _problems(candidate: Candidate) -> list[str]:
+    expected = {name: row.shape for name, row in candidate.spelled.items()}
+    found = shapes_of(candidate.tensors)
+    return disagreements(expected, found) + misfits(candidate.dialect, candidate.config)
 
 
 def _miss(dialect: Dialect, problems: list[str]) -> str:
     return f"nearest is {dialect.name}, but:{listed(problems)}"
 
 
-def _ambiguous(first: Recognised, second: Recognised) -> str:
+def _ambiguous(first: Candidate, second: Candidate) -> str:
     found = " and ".join(f"{c.dialect.name} with depths {c.config.depths}" for c in (first, second))
     return f"{found} have these names and shapes; say which with depths=[...]"
 

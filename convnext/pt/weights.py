@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from convnext.checkpoints import loading, store
+from convnext.checkpoints import loading
+from convnext.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from convnext.checkpoints.params import BARE, Parts, parameters
 from convnext.checkpoints.porter import account
 from convnext.checkpoints.tensors import Tensor
+from convnext.checkpoints.writer import save_folder
 from convnext.config import ConvNextConfig
 from convnext.hub import Source
 from convnext.pt.memory import keep_freed_memory
@@ -38,7 +40,6 @@ class PreTrainedModel(nn.Module):
         cls,
         source: str | os.PathLike[str] | Source,
         *,
-        config: ConvNextConfig | None = None,
         dtype: torch.dtype | str = torch.float32,
         ignore_mismatched_sizes: bool = False,
         output_loading_info: bool = False,
@@ -46,43 +47,62 @@ class PreTrainedModel(nn.Module):
     ) -> Any:
         """Load a checkpoint of any dialect that this library reads, in evaluation mode.
 
+        What was assumed, chosen or left out is a `CheckpointWarning` each.
+
         Args:
             source: a folder, a file (weights or shard index) or a Hugging Face id.
-            config: used instead of the checkpoint's own.
             dtype: of the parameters, such as torch.bfloat16 or "float16"; "auto" keeps the file's.
             ignore_mismatched_sizes: give fresh weights to what has another shape than in the file,
                 such as a classifier for another `num_labels`.
             output_loading_info: return `(model, info)`, where `info` lists `missing_keys`,
-                `unexpected_keys` and `mismatched_keys`.
-            options: `revision`, `cache_dir`, `local_files_only`, `token`, `subfolder`,
-                `force_download`, and any field of the config, to override it.
+                `unexpected_keys`, `mismatched_keys` and `notes`.
+            options: as `convnext.open_checkpoint` takes them: `config`, `weights`, `revision`,
+                `cache_dir`, `local_files_only`, `token`, `subfolder`, `force_download`, and any
+                field of the config, to override it.
 
         Raises:
             NotFoundError (an OSError): there is no such checkpoint.
             PortError (a ValueError): it is damaged, no ConvNeXt, or does not fit the config.
             TypeError: an option is neither about fetching nor a field of the config.
         """
-        wanted = None if dtype == "auto" else to_dtype(dtype)
-        _, config, tensors, plan = loading.opened(
-            source, config, options, cls.parts, ignore_mismatched_sizes=ignore_mismatched_sizes
+        checkpoint = open_checkpoint(source, **options)
+        loading.warn(checkpoint.notes)
+        return cls.from_checkpoint(
+            checkpoint,
+            dtype=dtype,
+            ignore_mismatched_sizes=ignore_mismatched_sizes,
+            output_loading_info=output_loading_info,
         )
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        checkpoint: Checkpoint,
+        *,
+        dtype: torch.dtype | str = torch.float32,
+        ignore_mismatched_sizes: bool = False,
+        output_loading_info: bool = False,
+    ) -> Any:
+        """The model of a checkpoint that `convnext.open_checkpoint` opened.
+
+        Arguments, results and errors are those of `from_pretrained`.
+        """
+        config = checkpoint.config
+        plan = loading.plan(
+            checkpoint, cls.parts, ignore_mismatched_sizes=ignore_mismatched_sizes
+        )
+        loading.warn(plan.notes)
         with torch.device("meta"):  # allocates and initialises nothing
             model = cls(config)
-        names = model._own_names()
-        shapes = parameters(config, cls.parts)
-        own = wanted or to_dtype(next(iter(tensors.values())).dtype)
+        names, shapes = model._own_names(), parameters(config, cls.parts)
+        tensors = checkpoint.tensors
+        own = to_dtype(next(iter(tensors.values())).dtype if dtype == "auto" else dtype)
         state = {name: from_tensor(tensors[name]).to(own) for name in plan.loaded}
         for name in plan.fresh:
             state[name] = initialise(name, torch.empty(shapes[name], dtype=own), config)
         model.load_state_dict({names[k]: v for k, v in state.items()}, assign=True)
         model.eval()
-        info = {
-            "missing_keys": [names[name] for name in plan.missing],
-            "unexpected_keys": plan.unexpected,
-            "mismatched_keys": [(names[name], *shapes) for name, *shapes in plan.mismatched],
-            "error_msgs": [],
-        }
-        return (model, info) if output_loading_info else model
+        return (model, plan.info(checkpoint, names.__getitem__)) if output_loading_info else model
 
     def save_pretrained(
         self,
@@ -112,7 +132,7 @@ class PreTrainedModel(nn.Module):
             {own: tuple(value.shape) for own, value in state.items()},
         )
         tensors = {name: to_tensor(state[own]) for name, own in names.items()}
-        store.save_folder(save_directory, self.config, tensors, max_shard_size=max_shard_size)
+        save_folder(save_directory, self.config, tensors, max_shard_size=max_shard_size)
 
     def gradient_checkpointing_enable(
         self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None

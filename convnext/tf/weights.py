@@ -12,12 +12,14 @@ import keras
 import numpy as np
 
 from convnext import checks
-from convnext.checkpoints import loading, store
+from convnext.checkpoints import loading
+from convnext.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from convnext.checkpoints.dialects.keras import VARIABLES
 from convnext.checkpoints.files.blocks import contiguous
 from convnext.checkpoints.params import Parts
 from convnext.checkpoints.porter import Spelled, spell
 from convnext.checkpoints.tensors import Tensor
+from convnext.checkpoints.writer import save_folder
 from convnext.config import ConvNextConfig
 from convnext.hub import Source
 from convnext.images.extractor import ConvNextFeatureExtractor
@@ -47,7 +49,7 @@ class PreTrainedModel(keras.Model):
         self.data_format = checks.one_of("data_format", data_format, tuple(AXES))
         # XLA has no fast depthwise convolution, so jit_compile="auto" is to leave it off
         self.supports_jit = keras.backend.backend() != "tensorflow"
-        self._source: Source | None = None  # where it was loaded from
+        self._own_preprocessing: Preprocessing | None = None  # of the checkpoint it came from
         self.built = True  # every layer is, by its constructor: no call is needed before saving
 
     @classmethod
@@ -55,7 +57,6 @@ class PreTrainedModel(keras.Model):
         cls,
         source: str | os.PathLike[str] | Source,
         *,
-        config: ConvNextConfig | None = None,
         dtype: Any = None,
         data_format: str = "channels_first",
         ignore_mismatched_sizes: bool = False,
@@ -64,26 +65,54 @@ class PreTrainedModel(keras.Model):
     ) -> Any:
         """Load a checkpoint of any dialect that this library reads.
 
+        What was assumed, chosen or left out is a `CheckpointWarning` each.
+
         Args:
             source: a folder, a file (weights or shard index) or a Hugging Face id.
-            config: used instead of the checkpoint's own.
             dtype: Keras dtype or dtype policy, such as "mixed_bfloat16"; default the global one.
             data_format: "channels_first" or "channels_last", of images and returned maps.
             ignore_mismatched_sizes: give fresh weights to what has another shape than in the file,
                 such as a classifier for another `num_labels`.
             output_loading_info: return `(model, info)`, where `info` lists `missing_keys`,
-                `unexpected_keys` and `mismatched_keys`.
-            options: `revision`, `cache_dir`, `local_files_only`, `token`, `subfolder`,
-                `force_download`, and any field of the config, to override it.
+                `unexpected_keys`, `mismatched_keys` and `notes`.
+            options: as `convnext.open_checkpoint` takes them: `config`, `weights`, `revision`,
+                `cache_dir`, `local_files_only`, `token`, `subfolder`, `force_download`, and any
+                field of the config, to override it.
 
         Raises:
             NotFoundError (an OSError): there is no such checkpoint.
             PortError (a ValueError): it is damaged, no ConvNeXt, or does not fit the config.
             TypeError: an option is neither about fetching nor a field of the config.
         """
-        place, config, tensors, plan = loading.opened(
-            source, config, options, cls.parts, ignore_mismatched_sizes=ignore_mismatched_sizes
+        checkpoint = open_checkpoint(source, **options)
+        loading.warn(checkpoint.notes)
+        return cls.from_checkpoint(
+            checkpoint,
+            dtype=dtype,
+            data_format=data_format,
+            ignore_mismatched_sizes=ignore_mismatched_sizes,
+            output_loading_info=output_loading_info,
         )
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        checkpoint: Checkpoint,
+        *,
+        dtype: Any = None,
+        data_format: str = "channels_first",
+        ignore_mismatched_sizes: bool = False,
+        output_loading_info: bool = False,
+    ) -> Any:
+        """The model of a checkpoint that `convnext.open_checkpoint` opened.
+
+        Arguments, results and errors are those of `from_pretrained`.
+        """
+        config, tensors = checkpoint.config, checkpoint.tensors
+        plan = loading.plan(
+            checkpoint, cls.parts, ignore_mismatched_sizes=ignore_mismatched_sizes
+        )
+        loading.warn(plan.notes)
         axes = {row.canonical: row.axes for row in _spelled(config, cls.parts).values()}
         laid_out = [tensors[name].laid_out(axes[name]) for name in plan.loaded]
         value = partial(_value, dtype=keras.dtype_policies.get(dtype).variable_dtype)
@@ -93,14 +122,9 @@ class PreTrainedModel(keras.Model):
                 model = cls(config, data_format=data_format, dtype=dtype)
             model._assign(zip(plan.loaded, values, strict=True))
         model._initialise(plan.fresh)
-        model._source = place
-        info = {
-            "missing_keys": plan.missing,
-            "unexpected_keys": plan.unexpected,
-            "mismatched_keys": plan.mismatched,
-            "error_msgs": [],
-        }
-        return (model, info) if output_loading_info else model
+        if not checkpoint.preprocessing_notes:
+            model._own_preprocessing = checkpoint.preprocessing
+        return (model, plan.info(checkpoint)) if output_loading_info else model
 
     def save_pretrained(
         self, save_directory: str | os.PathLike[str], *, max_shard_size: int | str = "5GB"
@@ -111,7 +135,7 @@ class PreTrainedModel(keras.Model):
             save_directory: a folder, made where it is missing; files of its names are replaced.
             max_shard_size: bytes, or such as "200MB"; larger weights are written in shards.
         """
-        store.save_folder(
+        save_folder(
             save_directory, self.config, canonical_values(self), max_shard_size=max_shard_size
         )
 
@@ -166,8 +190,8 @@ class PreTrainedModel(keras.Model):
             kwargs: as `keras.Model.export` takes them.
 
         Raises:
-            ValueError: `with_preprocessing` does not fit the model, the format or the backend.
-            NotFoundError (an OSError): the checkpoint has no preprocessor_config.json.
+            ValueError: `with_preprocessing` does not fit the model, the format or the backend, or
+                the checkpoint had no preprocessor_config.json.
         """
         if format == "tf_saved_model" and keras.backend.backend() == "tensorflow":
             from convnext.tf.saved_model import export_saved_model
@@ -189,14 +213,12 @@ class PreTrainedModel(keras.Model):
             return asked
         if not checks.flag("with_preprocessing", asked):
             return None
-        if self._source is None:
+        if self._own_preprocessing is None:
             raise ValueError(
-                "with_preprocessing=True takes that of the checkpoint a model was loaded from, and "
-                "this one was not; give a ConvNextFeatureExtractor"
+                "with_preprocessing=True takes the preprocessing of the checkpoint that a model was "
+                f"loaded from, and there was no {Preprocessing.FILE}; give a ConvNextFeatureExtractor"
             )
-        return ConvNextFeatureExtractor.from_json_file(
-            self._source.require([ConvNextFeatureExtractor.FILE])
-        )
+        return ConvNextFeatureExtractor.from_preprocessing(self._own_preprocessing)
 
     def _named(self, x: Any, y_pred: Any) -> Any:
         """An output with its names, which `return_dict=False` leaves out."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from convnext import bundled, checks
+from convnext.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from convnext.errors import PortError
-from convnext.hub import Source
 from convnext.running import Runner, open_runner
 from convnext.verification.originals import open_original
 
@@ -41,58 +42,86 @@ class Verification(NamedTuple):
     images: int
     agreeing: int  # images with the same class first; without a head, 0
     tolerance: float
+    notes: tuple[str, ...]  # what was assumed, and what was not compared
 
     @property
     def passed(self) -> bool:
-        return all(difference.relative <= self.tolerance for difference in self.differences)
+        return self.first_beyond is None
+
+    @property
+    def first_beyond(self) -> Difference | None:
+        """Where the two first differ: the first map, in forward order, beyond the tolerance."""
+        beyond = (each for each in self.differences if not each.relative <= self.tolerance)
+        return next(beyond, None)
 
 
 def verify(
-    first: str | os.PathLike[str],
-    second: str | os.PathLike[str] | None,
-    images: Sequence[Any],
+    first: str | os.PathLike[str] | Checkpoint,
+    second: str | os.PathLike[str] | Checkpoint | None = None,
+    images: Sequence[Any] | None = None,
     *,
     against: str | None = None,
     tolerance: float = TOLERANCE,
-    first_fields: Mapping[str, Any] | None = None,
-    second_fields: Mapping[str, Any] | None = None,
+    device: str = "cpu",
+    dtype: str = "float32",
+    fast: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
     **options: Any,
 ) -> Verification:
     """Compare two checkpoints of one network, or one with its original, on images.
 
+    Each runs in its dialect's own framework. Images are preprocessed as the first says.
+
     Args:
-        first, second: folders, files or Hugging Face ids; images are preprocessed as the first
-            says.
-        images: what the feature extractor takes.
+        first, second: folders, files or Hugging Face ids; or checkpoints that `open_checkpoint`
+            opened, for instance with fields of the config that a single file does not state.
+        images: what the feature extractor takes; by default the two bundled ones.
         against: instead of `second`, a library whose own network is given the first's weights:
             one of `convnext.verification.originals.LIBRARIES`. It must be installed.
         tolerance: greatest difference allowed, relative to each map's greatest value.
-        first_fields, second_fields: fields of the config that a checkpoint does not tell, such as
-            the final epsilon of a single file.
+        device, dtype, fast: how the second is run, as `convnext.running.open_runner` takes them.
+            The first always runs as it is, in float32.
+        progress: called with the numbers of images done and in all.
         options: `revision`, `cache_dir`, `local_files_only`, `token`: for both.
 
     Raises:
         PortError: one cannot be read, or they are different networks.
+        ImportError: a framework or library that is needed is not installed.
+        ValueError: there is nothing to compare, or an option is not allowed.
     """
     if (second is None) == (against is None):
         raise ValueError("give a second checkpoint, or the library to compare with, and not both")
-    place, _ = Source.split(first, options)
-    a = open_runner(place, fields=first_fields)
+    checks.number("tolerance", tolerance, 0)
+    a = open_runner(open_checkpoint(first, **options), device=device)
     if against is not None:
-        b = open_original(a, place, against)
+        b = open_original(a, against)
     else:
-        b = open_runner(Source.split(second, options)[0], fields=second_fields)
-    _comparable(a, b)
+        other = open_checkpoint(second, **options)  # type: ignore[arg-type]  # given: see above
+        _check_comparable(a.checkpoint, other)
+        b = open_runner(other, device=device, dtype=dtype, fast=fast)
+    given = bundled.IMAGES if images is None else images
+    differences, agreeing = _compare(a, b, given, progress)
+    if not differences:
+        raise ValueError("there is nothing to compare: give at least one image")
+    return Verification(a, b, differences, len(given), agreeing, tolerance, _notes(a, b))
+
+
+def _compare(
+    a: Runner, b: Runner, images: Sequence[Any], progress: Callable[[int, int], None]
+) -> tuple[list[Difference], int]:
+    """Differences over all images, and how many images have the same class first."""
     differences: dict[str, Difference] = {}
     agreeing = 0
     for start in range(0, len(images), BATCH):
-        pixels = a.features(images[start : start + BATCH]).pixel_values
+        progress(start, len(images))
+        pixels = a.extract(images[start : start + BATCH]).pixel_values
         x, y = a.run(pixels), b.run(pixels)
         for name in (name for name in x if name in y):
             differences[name] = _difference(name, x[name], y[name], differences.get(name))
         if "logits" in differences:
             agreeing += int((x["logits"].argmax(-1) == y["logits"].argmax(-1)).sum())
-    return Verification(a, b, list(differences.values()), len(images), agreeing, tolerance)
+    progress(len(images), len(images))
+    return list(differences.values()), agreeing
 
 
 def _difference(name: str, x: np.ndarray, y: np.ndarray, before: Difference | None) -> Difference:
@@ -105,9 +134,20 @@ def _difference(name: str, x: np.ndarray, y: np.ndarray, before: Difference | No
     return Difference(name, x.shape[1:], absolute, greatest)
 
 
-def _comparable(a: Runner, b: Runner) -> None:
+def _check_comparable(a: Checkpoint, b: Checkpoint) -> None:
     fields = ("depths", "hidden_sizes", "patch_size", "num_channels")
     for field in fields:
         x, y = getattr(a.config, field), getattr(b.config, field)
         if x != y:
             raise PortError(f"two different networks: {field} {x} and {y}")
+
+
+def _notes(a: Runner, b: Runner) -> tuple[str, ...]:
+    """Everything that both checkpoints note, once, and which parts only one of them has."""
+    x, y = a.checkpoint, b.checkpoint
+    notes = dict.fromkeys((*x.all_notes, *y.notes))
+    if not (x.parts.final_norm and y.parts.final_norm):
+        notes["the pooled vector is not compared: a final norm is missing"] = None
+    if x.parts.head != y.parts.head:
+        notes["the logits are not compared: only one of the two has a classifier"] = None
+    return tuple(notes)

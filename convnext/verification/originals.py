@@ -1,21 +1,23 @@
-"""The real libraries' own networks: built for a config, given a file by their strict loaders."""
+"""The real libraries' own networks: built for a config, given weights by their strict loaders."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from convnext import checks
-from convnext.checkpoints import store
+from convnext.checkpoints.checkpoint import Checkpoint
 from convnext.checkpoints.conversion import convert
+from convnext.checkpoints.dialects import DIALECTS
+from convnext.checkpoints.porter import adapt, from_canonical
 from convnext.config import ConvNextConfig
-from convnext.hub import Source
+from convnext.images.extractor import ConvNextFeatureExtractor
 from convnext.running import Maps, Runner
 
 
@@ -27,54 +29,52 @@ class Library:
         module: what must be installed.
         dialects: what its network loads: the first, or the one the checkpoint is in already.
         build: (config, dialect's name) -> its network, without weights.
-        file: name of the file that it is given; empty: the folder.
-        framework: "pt" or "tf".
+        run: (network, checkpoint, dialect's name) -> the network with the weights, as a function.
     """
 
     module: str
     dialects: tuple[str, ...]
     build: Callable[[ConvNextConfig, str], Any]
-    file: str
-    framework: str = "pt"
+    run: Callable[[Any, Checkpoint, str], Callable[..., Maps]]
 
 
-def open_original(runner: Runner, source: Source, library: str) -> Runner:
+def open_original(first: Runner, library: str) -> Runner:
     """The same checkpoint in the library's own network; its only map is the logits.
 
     A file that is in the library's dialect already is given to it as it is.
 
     Raises:
-        ImportError: the library is not installed.
+        ImportError: the library is not installed, or does not import here.
         PortError: its network cannot hold this one.
     """
     kind = LIBRARIES[checks.one_of("library", library, tuple(LIBRARIES))]
-    if not find_spec(kind.module.partition(".")[0]):
-        raise ImportError(f"{library} is not installed here; compare with it where it is")
-    dialect = _dialect(runner, kind)
-    model = kind.build(runner.config, dialect)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / (kind.file or "checkpoint")
-        if dialect == runner.dialect and runner.path.name.endswith(path.suffix) and kind.file:
-            path = runner.path
-        else:
-            convert(source, path, dialect, dtype="float32")
-        run = (_run_torch if kind.framework == "pt" else _run_keras)(model, path, runner.config)
-    return replace(runner, framework=library, dialect=dialect, run=run)
+    try:
+        import_module(kind.module)
+    except Exception as error:  # a broken torchvision raises RuntimeError
+        raise ImportError(
+            f"--against {library} needs {kind.module}, which does not import here: {error}"
+        ) from error
+    checkpoint = first.checkpoint
+    dialect = _dialect(checkpoint, kind)
+    run = kind.run(kind.build(checkpoint.config, dialect), checkpoint, dialect)
+    return replace(
+        first, checkpoint=replace(checkpoint, dialect=dialect), framework=library, run=run
+    )
 
 
-def _dialect(runner: Runner, kind: Library) -> str:
-    if runner.dialect in kind.dialects:
-        return runner.dialect
-    small = runner.config.hidden_sizes[0] < 96  # timm's nano and below have conv_mlp
+def _dialect(checkpoint: Checkpoint, kind: Library) -> str:
+    if checkpoint.dialect in kind.dialects:
+        return checkpoint.dialect
+    small = checkpoint.config.hidden_sizes[0] < 96  # timm's nano and below have conv_mlp
     return kind.dialects[-1] if small else kind.dialects[0]
 
 
-def _run_torch(model: Any, path: Path, config: ConvNextConfig) -> Callable[..., Maps]:
+def _run_torch(model: Any, checkpoint: Checkpoint, dialect: str) -> Callable[..., Maps]:
     import torch
 
-    del config
-
-    tensors = store.read_tensors(path, Source(path))
+    table = DIALECTS[dialect]
+    adapted, config, _ = adapt(checkpoint.tensors, checkpoint.config, table)
+    tensors = from_canonical(adapted, table, config)
     state = {n: torch.from_numpy(np.array(t.array("float32"))) for n, t in tensors.items()}
     model = model.eval()
     model.load_state_dict(state, strict=True)
@@ -88,15 +88,21 @@ def _run_torch(model: Any, path: Path, config: ConvNextConfig) -> Callable[..., 
     return run
 
 
-def _run_keras(model: Any, path: Path, config: ConvNextConfig) -> Callable[..., Maps]:
-    model.load_weights(path)
+def _run_keras(model: Any, checkpoint: Checkpoint, dialect: str) -> Callable[..., Maps]:
+    suffix = ".weights.h5"
+    with tempfile.TemporaryDirectory() as folder:
+        path = checkpoint.path
+        if checkpoint.dialect != dialect or not path.name.endswith(suffix):
+            path = Path(folder) / f"model{suffix}"
+            convert(checkpoint, path, dialect, dtype="float32")
+        model.load_weights(path)
     sized = {model.input_shape[1:]: model}  # with a classifier it takes images of one size
 
     def run(pixel_values: np.ndarray, *, maps: bool = True) -> Maps:
         del maps
         x = pixel_values.transpose(0, 2, 3, 1)
         if x.shape[1:] not in sized:
-            sized[x.shape[1:]] = keras_applications(config, "", x.shape[1:])
+            sized[x.shape[1:]] = keras_applications(checkpoint.config, "", x.shape[1:])
             sized[x.shape[1:]].set_weights(model.get_weights())
         return {"logits": np.asarray(sized[x.shape[1:]](x))}
 
@@ -104,7 +110,6 @@ def _run_keras(model: Any, path: Path, config: ConvNextConfig) -> Callable[..., 
 
 
 def timm(config: ConvNextConfig, dialect: str) -> Any:
-    declare_torchvision_operators()
     from timm.models.convnext import ConvNeXt
 
     return ConvNeXt(
@@ -119,7 +124,6 @@ def timm(config: ConvNextConfig, dialect: str) -> Any:
 
 def torchvision(config: ConvNextConfig, dialect: str) -> Any:
     del dialect
-    declare_torchvision_operators()
     from torch import nn
     from torchvision.models.convnext import CNBlockConfig, ConvNeXt
 
@@ -159,26 +163,9 @@ def keras_applications(
     )
 
 
-def declare_torchvision_operators() -> None:
-    """torchvision asks on import for operators of its compiled half, which ConvNeXt needs not."""
-    import torch
-
-    if hasattr(torch.ops.torchvision, "nms"):
-        return
-    library = torch.library.Library("torchvision", "DEF")
-    library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    library.define("roi_align(Tensor x) -> Tensor")
-    library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    _KEPT.append(library)
-
-
-_KEPT: list[Any] = []  # a library that is collected takes its operators with it
-
 LIBRARIES = {
-    "timm": Library("timm", ("timm", "timm-conv"), timm, "model.safetensors"),
-    "torchvision": Library("torchvision", ("torchvision",), torchvision, "model.pth"),
-    "transformers": Library("transformers", ("huggingface",), transformers, "model.safetensors"),
-    "keras.applications": Library(
-        "keras", ("keras3-applications",), keras_applications, "x.weights.h5", "tf"
-    ),
+    "timm": Library("timm", ("timm", "timm-conv"), timm, _run_torch),
+    "torchvision": Library("torchvision", ("torchvision",), torchvision, _run_torch),
+    "transformers": Library("transformers", ("huggingface",), transformers, _run_torch),
+    "keras.applications": Library("keras", ("keras3-applications",), keras_applications, _run_keras),
 }

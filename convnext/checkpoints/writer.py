@@ -1,0 +1,69 @@
+"""A config and canonical tensors -> a folder, or one file, in a dialect."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from convnext import atomic
+from convnext.checkpoints import keras_models
+from convnext.checkpoints.dialects import DIALECTS, Dialect
+from convnext.checkpoints.files import keras_file, shards
+from convnext.checkpoints.params import HEADED_CLASS, Parts, parts_of
+from convnext.checkpoints.porter import from_canonical
+from convnext.checkpoints.reader import CONTAINERS
+from convnext.checkpoints.tensors import Tensors
+from convnext.config import ConvNextConfig
+from convnext.errors import NotFoundError
+
+
+def save_folder(
+    folder: str | os.PathLike[str],
+    config: ConvNextConfig,
+    tensors: Tensors,
+    *,
+    max_shard_size: int | str = "5GB",
+) -> None:
+    """Write config.json and model.safetensors, or shards of it, as transformers does.
+
+    Every file is complete on disk before the first takes its place.
+    """
+    target = Path(folder)
+    if target.is_file():
+        raise NotFoundError(f"{target} is a file; give a folder to save into")
+    with atomic.into_folder(target, stale=shards.is_weights) as scratch:
+        write_folder(scratch, config, tensors, DIALECTS["huggingface"], max_shard_size)
+
+
+def write_folder(
+    folder: Path,
+    config: ConvNextConfig,
+    tensors: Tensors,
+    dialect: Dialect,
+    max_shard_size: int | str = "5GB",
+) -> None:
+    """Write config.json and the weights in a dialect; only safetensors are ever split."""
+    path = folder / dialect.file
+    if path.suffix == ".safetensors":
+        written = from_canonical(tensors, dialect, config)
+        shards.write(path, written, dialect.metadata, max_shard_size)
+    else:
+        write_file(path, config, tensors, dialect)
+    dtype = next(iter(tensors.values())).dtype
+    parts = parts_of(tensors, config)
+    config.replace(dtype=dtype, architectures=(_class(parts),)).save_pretrained(folder)
+
+
+def write_file(path: Path, config: ConvNextConfig, tensors: Tensors, dialect: Dialect) -> None:
+    """Write the weights in one file of a dialect, tensor by tensor."""
+    container, metadata = CONTAINERS[path.suffix], dialect.metadata
+    if container is keras_file:
+        metadata = keras_models.describe(config, head=parts_of(tensors, config).head)
+    container.write(path, from_canonical(tensors, dialect, config), metadata)
+
+
+def _class(parts: Parts) -> str:
+    """What config.json names as the class of a checkpoint."""
+    if parts.head:
+        return HEADED_CLASS
+    return "ConvNextBackbone" if parts.stage_norms else "ConvNextModel"
