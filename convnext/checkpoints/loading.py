@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from convnext.checkpoints import store
 from convnext.checkpoints.params import SLOTS, Parts, parameters
-from convnext.checkpoints.porter import Tensors
+from convnext.checkpoints.tensors import Tensors
 from convnext.config import ConvNextConfig
 from convnext.errors import PortError
 from convnext.hub import Source

@@ -12,7 +12,6 @@ from convnext.checkpoints.dialects import DIALECTS, Dialect
 from convnext.checkpoints.params import SLOTS, Parts, Place
 from convnext.checkpoints.porter import (
     Shapes,
-    Tensors,
     disagreements,
     listed,
     misfits,
@@ -20,7 +19,7 @@ from convnext.checkpoints.porter import (
     shapes_of,
     spell,
 )
-from convnext.checkpoints.tensors import restored_shape
+from convnext.checkpoints.tensors import Tensors, restored_shape
 from convnext.config import ConvNextConfig
 from convnext.errors import PortError
 

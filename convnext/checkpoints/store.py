@@ -9,12 +9,13 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from convnext import atomic
+from convnext.checkpoints import keras_models
 from convnext.checkpoints.dialects import DIALECTS, Dialect
 from convnext.checkpoints.files import hdf5_file, keras_file, pickle_file, safetensors_file, shards
 from convnext.checkpoints.params import Parts, parts_of
-from convnext.checkpoints.porter import Tensors, from_canonical, to_canonical
+from convnext.checkpoints.porter import from_canonical, to_canonical
 from convnext.checkpoints.recognition import Recognised, recognise
-from convnext.checkpoints.tensors import Tensor
+from convnext.checkpoints.tensors import Tensor, Tensors
 from convnext.config import ConvNextConfig
 from convnext.errors import NotFoundError, PortError
 from convnext.hub import Source
@@ -165,7 +166,7 @@ def write_file(path: Path, config: ConvNextConfig, tensors: Tensors, dialect: Di
     """Write the weights in one file of a dialect, tensor by tensor."""
     container, metadata = CONTAINERS[path.suffix], dialect.metadata
     if container is keras_file:
-        metadata = keras_file.describe(config, head=parts_of(tensors, config).head)
+        metadata = keras_models.describe(config, head=parts_of(tensors, config).head)
     container.write(path, from_canonical(tensors, dialect, config), metadata)
 
 
@@ -192,7 +193,7 @@ def _container(path: Path) -> ModuleType:
 def _written_config(source: Source, weights: Path) -> ConvNextConfig | None:
     """The config in a .keras file, or the config.json beside it, unless another library's."""
     if weights.suffix == ".keras":
-        return keras_file.config(weights)
+        return keras_models.config(weights)
     path = source.find([ConvNextConfig.FILE])
     if path is None or "model_type" not in read_json(path):
         return None
