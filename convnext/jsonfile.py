@@ -10,6 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from convnext import atomic
 from convnext.errors import NotFoundError
 from convnext.hub import Source
 
@@ -105,13 +106,8 @@ class JsonFile(ABC):
 
     def to_json_file(self, path: str | os.PathLike[str]) -> None:
         """Write the file whole or not at all."""
-        target = Path(path)
-        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-        try:
+        with atomic.new_path(Path(path), overwrite=True) as partial:
             partial.write_text(self.to_json_string(), encoding="utf-8")
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
 
     def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
         """Write the file into a folder, making the folder where it is missing."""

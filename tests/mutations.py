@@ -12,7 +12,7 @@ from typing import NamedTuple
 from convnext import NotFoundError, PortError, convert
 from convnext.checkpoints import porter, store
 from convnext.checkpoints.params import parameters
-from convnext.checkpoints.tensors import FLOATS, storage
+from convnext.checkpoints.tensors import FLOATS, Tensors, storage
 from convnext.hub import Source
 from tests import loud
 
@@ -183,7 +183,7 @@ def check(folder: Path) -> str:
     return "loaded" if found == expected else "headless"
 
 
-def _structure(data: bytes, tensors: store.Tensors) -> list[int]:
+def _structure(data: bytes, tensors: Tensors) -> list[int]:
     """Places of the bytes that are no tensor's values."""
     values = bytearray(len(data))
     for tensor in tensors.values():

@@ -18,11 +18,10 @@ from convnext.checkpoints.params import (
     parts_of,
     places,
 )
-from convnext.checkpoints.tensors import FLOATS, Axes, Tensor, laid_out_shape
+from convnext.checkpoints.tensors import FLOATS, Axes, Tensor, Tensors, laid_out_shape
 from convnext.config import SIZES, ConvNextConfig
 from convnext.errors import PortError
 
-Tensors = Mapping[str, Tensor]
 Shapes = Mapping[str, tuple[int, ...]]
 HEAD = SLOTS["head"].module + LEAVES["head"][0]
 HEAD_SEED = 0  # of a fresh classifier

@@ -13,7 +13,6 @@ from convnext.checkpoints.params import SLOTS, Parts, Place
 from convnext.checkpoints.porter import (
     Shapes,
     Spelled,
-    Tensors,
     disagreements,
     listed,
     misfits,
@@ -21,7 +20,7 @@ from convnext.checkpoints.porter import (
     shapes_of,
     spell,
 )
-from convnext.checkpoints.tensors import restored_shape
+from convnext.checkpoints.tensors import Tensors, restored_shape
 from convnext.config import ConvNextConfig
 from convnext.errors import PortError
 

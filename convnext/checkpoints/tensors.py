@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -64,6 +64,9 @@ class Tensor:
     def array(self, dtype: str) -> np.ndarray:
         """The values as a numpy array of `dtype`."""
         return self.astype(dtype).read()
+
+
+Tensors = Mapping[str, Tensor]
 
 
 def laid_out_shape(shape: tuple[int, ...], axes: Axes | None) -> tuple[int, ...]:

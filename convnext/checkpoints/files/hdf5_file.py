@@ -24,8 +24,8 @@ ATTRIBUTE_BYTES = 64512  # room for one attribute, as Keras counts it
 BFLOAT16 = np.dtype("V2")  # how Keras stores it: two opaque bytes
 
 
-class _Place(NamedTuple):
-    """Where a dataset's values stand in the file."""
+class _Extent(NamedTuple):
+    """The part of the file where a dataset's values stand."""
 
     name: str
     start: int
@@ -52,14 +52,14 @@ def read_from(
     """The same of an HDF5 file within another: `content` shows its `size` bytes from `offset`."""
     try:
         with h5py.File(content, "r") as file:
-            places = [_place(path, name, data) for name, data in _datasets(path, file, set(), 0)]
+            extents = [_extent(path, name, data) for name, data in _datasets(path, file, set(), 0)]
     except PortError:
         raise
     except (OSError, RuntimeError, LookupError, ValueError, TypeError) as error:
         raise PortError(f"{path}: damaged or truncated HDF5 file ({error})") from None
-    places = [place._replace(start=offset + place.start) for place in places]
-    _check_apart(path, places, offset + size)
-    return limits.checked(path, {p.name: _tensor(path, p, mapped) for p in places})
+    extents = [extent._replace(start=offset + extent.start) for extent in extents]
+    _check_apart(path, extents, offset + size)
+    return limits.checked(path, {e.name: _tensor(path, e, mapped) for e in extents})
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -137,7 +137,7 @@ def _datasets(
             yield name, item
 
 
-def _place(path: Path, name: str, data: h5py.Dataset) -> _Place:
+def _extent(path: Path, name: str, data: h5py.Dataset) -> _Extent:
     """Where and how a dataset is stored, if it is as Keras stores one."""
     layout = data.id.get_create_plist().get_layout()
     if layout == h5py.h5d.VIRTUAL or data.external:
@@ -157,27 +157,29 @@ def _place(path: Path, name: str, data: h5py.Dataset) -> _Place:
     size = data.size * dtype.itemsize
     if data.id.get_storage_size() != size or (size and data.id.get_offset() is None):
         raise PortError(f"{path}: {name} {data.shape} is not all there")
-    return _Place(name, data.id.get_offset() or 0, size, tuple(data.shape), dtype)
+    return _Extent(name, data.id.get_offset() or 0, size, tuple(data.shape), dtype)
 
 
-def _check_apart(path: Path, places: list[_Place], last: int) -> None:
+def _check_apart(path: Path, extents: list[_Extent], last: int) -> None:
     """PortError if values stand beyond the file's end, or two tensors share some."""
     end = 0
-    for place in sorted((place for place in places if place.size), key=lambda p: p.start):
-        if place.start < end:
-            raise PortError(f"{path}: {place.name} has its values where another tensor has its own")
-        end = place.start + place.size
+    for extent in sorted((e for e in extents if e.size), key=lambda e: e.start):
+        if extent.start < end:
+            raise PortError(
+                f"{path}: {extent.name} has its values where another tensor has its own"
+            )
+        end = extent.start + extent.size
     if end > last:
         raise PortError(f"{path}: damaged or truncated HDF5 file (values end at byte {end:,})")
 
 
-def _tensor(path: Path, place: _Place, mapped: bool) -> Tensor:
-    dtype = "bfloat16" if place.dtype == BFLOAT16 else place.dtype.name
+def _tensor(path: Path, extent: _Extent, mapped: bool) -> Tensor:
+    dtype = "bfloat16" if extent.dtype == BFLOAT16 else extent.dtype.name
 
     def load() -> np.ndarray:
-        array = blocks.taken(path, place.start, place.shape, place.dtype, mapped=mapped)
+        array = blocks.taken(path, extent.start, extent.shape, extent.dtype, mapped=mapped)
         own = np.dtype(storage(dtype))
         array = array.view(own) if dtype == "bfloat16" else array.astype(own, copy=False)
         return np.require(array, requirements="A")  # values may be at odd places
 
-    return Tensor(place.shape, dtype, load)
+    return Tensor(extent.shape, dtype, load)

@@ -14,7 +14,6 @@ from typing import Any
 
 from convnext.checkpoints.files import blocks, hdf5_file
 from convnext.checkpoints.tensors import Tensor
-from convnext.config import ConvNextConfig
 from convnext.errors import PortError
 
 WEIGHTS = "model.weights.h5"
@@ -22,9 +21,6 @@ MEMBERS = ("metadata.json", "config.json", WEIGHTS)  # in Keras' order
 KERAS_VERSION = "3.8.0"  # the oldest whose files these are
 CONFIG_BYTES = 10_000_000  # of a config.json; one with 21,841 classes has a fifth
 _LOCAL_HEADER = 30  # bytes, before the member's name
-_MALFORMED = (LookupError, ValueError, TypeError, AttributeError, RecursionError)  # odd JSON
-CLASSES = {True: "TFConvNextForImageClassification", False: "TFConvNextModel"}  # with a head?
-_REGISTERED = {f"convnext>{name}": name.removeprefix("TF") for name in CLASSES.values()}
 
 
 def matches(start: bytes) -> bool:
@@ -40,7 +36,7 @@ def read(path: Path, *, mapped: bool) -> dict[str, Tensor]:
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write the file; `metadata` is what `describe` gives."""
+    """Write the file; `metadata["config"]` is the text of its config.json."""
     now = datetime.now().strftime("%Y-%m-%d@%H:%M:%S")
     about = {"keras_version": KERAS_VERSION, "date_saved": now}
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
@@ -54,57 +50,15 @@ def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
                 shutil.copyfileobj(file, copy, blocks.PIECE)
 
 
-def describe(config: ConvNextConfig, *, head: bool) -> Mapping[str, str]:
-    """config.json: what makes Keras build the model, once convnext.tf is imported."""
-    name = CLASSES[head]
-    policy = {
-        "module": "keras",
-        "class_name": "DTypePolicy",
-        "config": {"name": "float32"},
-        "registered_name": None,
-    }
-    arguments: dict[str, Any] = {
-        "config": config.to_dict(),
-        "data_format": "channels_first",
-        "name": "convnext",
-        "trainable": True,
-        "dtype": policy,
-    }
-    model = {
-        "module": "convnext.tf.model",
-        "class_name": name,
-        "config": arguments,
-        "registered_name": f"convnext>{name}",
-    }
-    return {"config": json.dumps(model)}
-
-
-def config(path: Path) -> ConvNextConfig | None:
-    """The config of convnext.tf's model in a file, itself or part of another; None without one."""
+def config(path: Path) -> bytes | None:
+    """The text of the file's config.json; None if it is longer than any model's."""
     try:
         with zipfile.ZipFile(path) as archive:
             if archive.getinfo("config.json").file_size > CONFIG_BYTES:
                 return None
-            models = _registered(archive.read("config.json"))
-        if len(models) != 1:
-            return None
-        own = _REGISTERED[models[0]["registered_name"]]  # the config may come from another class
-        return ConvNextConfig.from_dict({**models[0]["config"]["config"], "architectures": [own]})
-    except (zipfile.BadZipFile, OSError, *_MALFORMED) as error:
+            return archive.read("config.json")
+    except (zipfile.BadZipFile, OSError, LookupError, ValueError) as error:
         raise PortError(f"{path}: damaged .keras file: its config.json ({error})") from None
-
-
-def _registered(text: bytes) -> list[dict[str, Any]]:
-    """What a config.json says of each of convnext.tf's models, however deep within another."""
-    found: list[dict[str, Any]] = []
-
-    def look(item: dict[str, Any]) -> dict[str, Any]:
-        if str(item.get("registered_name")) in _REGISTERED:
-            found.append(item)
-        return item
-
-    json.loads(text, object_hook=look)
-    return found
 
 
 def _weights(path: Path) -> tuple[int, int]:

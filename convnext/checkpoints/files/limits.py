@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from convnext.checkpoints.porter import Tensors
-from convnext.checkpoints.tensors import Tensor, storage
+from convnext.checkpoints.tensors import Tensor, Tensors, storage
 from convnext.errors import PortError
 
 TENSORS = 5000  # in a file; the largest ConvNeXt with its average and its optimizer has 1,400
