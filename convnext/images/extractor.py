@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any, Self
 
 import numpy as np
-from PIL import Image
 
 from convnext import checks
 from convnext.images import arrays, pixels, reading
 from convnext.images.batch import FRAMEWORKS, BatchFeature, as_tensor
-from convnext.jsonfile import JsonFile
-
-# Names that this class has in preprocessor_config.json files.
-_TYPES = tuple(
-    f"ConvNext{name}"
-    for name in ("ImageProcessor", "FeatureExtractor", "ImageProcessorFast", "ImageProcessorPil")
-)
-
-# Steps of other processors, which a file may ask for and which would change the pixels.
-_FOREIGN_STEPS = ("do_center_crop", "do_pad")
+from convnext.preprocessing import Preprocessing
 
 
-@dataclass(frozen=True, repr=False)
-class ConvNextFeatureExtractor(JsonFile):
+class ConvNextFeatureExtractor(Preprocessing):
     """Resizes, crops, rescales and normalises images; kept in preprocessor_config.json.
 
     Defaults are those of the published facebook/convnext-*-224 checkpoints. Below a size of 384
@@ -53,18 +41,10 @@ class ConvNextFeatureExtractor(JsonFile):
         ValueError: for an impossible value; it names the field, the value and what is allowed.
     """
 
-    FILE: ClassVar[str] = "preprocessor_config.json"
-
-    do_resize: bool = True
-    size: int | Mapping[str, int] = 224
-    crop_pct: float = None  # type: ignore[assignment]  # published 384 files say null
-    resample: int = Image.Resampling.BICUBIC
-    do_rescale: bool = True
-    rescale_factor: float = 1 / 255
-    do_normalize: bool = True
-    image_mean: float | Sequence[float] = (0.485, 0.456, 0.406)
-    image_std: float | Sequence[float] = (0.229, 0.224, 0.225)
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    @classmethod
+    def from_preprocessing(cls, preprocessing: Preprocessing) -> Self:
+        """The extractor with the settings that a checkpoint carries."""
+        return cls(**{name: getattr(preprocessing, name) for name in (*cls.field_names(), "extra")})
 
     def __call__(
         self,
@@ -110,58 +90,6 @@ class ConvNextFeatureExtractor(JsonFile):
         batch = settings._batch(fitted, data_format)
         return BatchFeature(pixel_values=as_tensor(batch, return_tensors))
 
-    @property
-    def side(self) -> int:
-        """Height and width of the result, in pixels."""
-        return self.size["shortest_edge"]  # type: ignore[index]
-
-    @property
-    def num_channels(self) -> int:
-        return len(self.image_mean)  # type: ignore[arg-type]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Every field, the extra keys and the class names by which transformers finds its own."""
-        values = {name: getattr(self, name) for name in self.field_names()}
-        lists = {name: list(values[name]) for name in ("image_mean", "image_std")}
-        types = {"image_processor_type": _TYPES[0], "feature_extractor_type": _TYPES[1]}
-        return {**self.extra, **values, "size": {"shortest_edge": self.side}, **lists, **types}
-
-    @classmethod
-    def _known(cls, values: Mapping[str, Any]) -> dict[str, Any]:
-        known = dict(values.get("image_processor") or values)  # nested in processor_config.json
-        written_by = known.pop("feature_extractor_type", None)
-        written_by = known.pop("image_processor_type", None) or written_by
-        if written_by is not None:
-            checks.one_of("image_processor_type", written_by, _TYPES)
-        for step in _FOREIGN_STEPS:
-            if known.get(step):
-                raise checks.refuse(step, known[step], "false or absent: there is no such step")
-        return known
-
-    def __post_init__(self) -> None:
-        mean, std = _per_channel(self.image_mean, self.image_std)
-        side = _side(self.size)
-        crop_pct = 0.875 if self.crop_pct is None else checks.number("crop_pct", self.crop_pct)
-        if not 0 < crop_pct <= side:
-            raise checks.refuse("crop_pct", crop_pct, f"above 0 and at most the size, {side}")
-        resample = checks.integer("resample", self.resample, 0)
-        if resample not in set(Image.Resampling):
-            filters = ", ".join(f"{each.value} {each.name.lower()}" for each in Image.Resampling)
-            raise checks.refuse("resample", resample, f"one of {filters}")
-        checked = {
-            "size": {"shortest_edge": side},
-            "crop_pct": crop_pct,
-            "resample": resample,
-            "rescale_factor": checks.number("rescale_factor", self.rescale_factor),
-            "image_mean": mean,
-            "image_std": std,
-            "extra": dict(self.extra),
-        }
-        for name in ("do_resize", "do_rescale", "do_normalize"):
-            checks.flag(name, getattr(self, name))
-        for name, value in checked.items():
-            object.__setattr__(self, name, value)
-
     def _given(self, key: str, value: Any) -> Any:
         return getattr(self, key, None) if value is None else value
 
@@ -187,31 +115,3 @@ class ConvNextFeatureExtractor(JsonFile):
 
 
 ConvNextImageProcessor = ConvNextFeatureExtractor
-
-
-def _side(size: Any) -> int:
-    """n of n, {"shortest_edge": n} or a square {"height": n, "width": n}."""
-    numbers = size
-    if isinstance(size, Mapping):
-        given = {key: value for key, value in size.items() if value is not None}
-        square = given.keys() == {"height", "width"} and given["height"] == given["width"]
-        if not square and given.keys() != {"shortest_edge"}:
-            raise checks.refuse("size", size, 'n, {"shortest_edge": n} or a square')
-        numbers = given["height" if square else "shortest_edge"]
-    return checks.integer("size", numbers, 1)
-
-
-def _per_channel(mean: Any, std: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation as one number for each channel."""
-    lengths = {len(value) for value in (mean, std) if isinstance(value, Sequence)} or {3}
-    if len(lengths) > 1:
-        raise checks.refuse("image_std", std, f"as many numbers as image_mean, {mean!r}")
-    count = lengths.pop()
-    means, stds = (
-        checks.sequence(name, value if isinstance(value, Sequence) else [value] * count)
-        for name, value in (("image_mean", mean), ("image_std", std))
-    )
-    stds = tuple(checks.number("image_std", value, 0) for value in stds)
-    if 0 in stds:
-        raise checks.refuse("image_std", std, "above 0")
-    return tuple(checks.number("image_mean", value) for value in means), stds

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from convnext.images.extractor import ConvNextFeatureExtractor
-from convnext.images.pixels import WARP_FROM
+from convnext.preprocessing import RESAMPLE, WARP_FROM, Preprocessing
 
 INPUT = "images"  # the name of a graph's input
 
-# numbers of PIL.Image.Resampling -> what both frameworks call those that they have
-FILTERS = {2: "bilinear", 3: "bicubic"}
+# the filters that both frameworks have, under the names that they share with Pillow
+FILTERS = {number: name for number, name in RESAMPLE.items() if name in ("bilinear", "bicubic")}
 
 
 class Plan(NamedTuple):
@@ -34,7 +33,7 @@ class Plan(NamedTuple):
         return max(0, self.side - (self.short or self.side))
 
 
-def plan(extract: ConvNextFeatureExtractor, model: Any) -> Plan:
+def plan(extract: Preprocessing, model: Any) -> Plan:
     """The extractor's settings for a model, in either framework.
 
     Raises:

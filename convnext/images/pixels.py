@@ -10,9 +10,7 @@ import numpy as np
 from PIL import Image
 
 from convnext.images.files import afford
-
-# From this size on an image is stretched to the square whole, as the paper evaluates at 384.
-WARP_FROM = 384
+from convnext.preprocessing import WARP_FROM
 
 
 class Fitted(NamedTuple):

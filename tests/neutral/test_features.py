@@ -4,13 +4,16 @@ import json
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import convnext
 from convnext.errors import ImageError
 from convnext.images.extractor import ConvNextFeatureExtractor, ConvNextImageProcessor
+from convnext.preprocessing import RESAMPLE, Preprocessing
 from tests import synthetic
 
 
@@ -162,6 +165,27 @@ def test_the_folder_keeps_everything(tmp_path):
     written = json.loads((tmp_path / "preprocessor_config.json").read_text(encoding="utf-8"))
     assert written["image_processor_type"] == "ConvNextImageProcessor"
     assert written["size"] == {"shortest_edge": 33}
+
+
+def test_the_settings_alone_need_no_pillow():
+    code = """
+import sys
+sys.modules["PIL"] = None
+sys.modules["convnext"] = __import__("types").ModuleType("convnext")
+sys.modules["convnext"].__path__ = sys.argv[1:]
+from convnext.preprocessing import Preprocessing
+print(Preprocessing(size=64).side, "convnext.images" in sys.modules)
+"""
+    command = [sys.executable, "-c", code, str(Path(convnext.__file__).parent)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "64 False\n"
+    assert {each.value: each.name.lower() for each in Image.Resampling} == RESAMPLE
+
+
+def test_an_extractor_from_the_settings_alone():
+    fields = {"size": 33, "crop_pct": 0.9, "image_mean": 0.5, "extra": {"note": 1}}
+    made = ConvNextFeatureExtractor.from_preprocessing(Preprocessing(**fields))
+    assert made == ConvNextFeatureExtractor(**fields)
 
 
 def test_neither_framework_is_loaded_and_a_missing_one_is_named():
