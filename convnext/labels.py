@@ -32,6 +32,11 @@ def resolve(
     return len(names), names, {name: index for index, name in names.items()}
 
 
+def is_permutation(before: Mapping[int, str], after: Mapping[int, str]) -> bool:
+    """Whether the same names stand in another order."""
+    return before != after and sorted(before.values()) == sorted(after.values())
+
+
 def _by_index(id2label: Mapping[Any, Any]) -> dict[int, str]:
     names: dict[int, str] = {}
     for key, name in _mapping("id2label", id2label).items():

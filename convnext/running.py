@@ -44,17 +44,27 @@ class Runner:
         framework: "pt" or "tf", or the name of another library.
         extract: makes its `pixel_values`.
         run: the network.
+        computed: in which type, and whether by `fast`.
     """
 
     checkpoint: Checkpoint
     framework: str
     extract: ConvNextFeatureExtractor
     run: Run
+    computed: str = "float32"
 
 
 def installed() -> list[str]:
     """The frameworks that can be imported here, PyTorch first."""
     return [framework for framework, module in FRAMEWORKS.items() if find_spec(module)]
+
+
+def first_installed() -> str:
+    """Raises ImportError where there is none; it says how to get one."""
+    found = installed()
+    if not found:
+        raise ImportError("no framework is installed: pip install 'convnext[pt]' or 'convnext[tf]'")
+    return found[0]
 
 
 def open_runner(
@@ -85,7 +95,8 @@ def open_runner(
     runner = import_module(f"convnext.{name}.runner")
     forward = runner.forward(checkpoint, device=device, dtype=dtype, fast=fast)
     extract = ConvNextFeatureExtractor.from_preprocessing(checkpoint.preprocessing)
-    return Runner(checkpoint, name, extract, _named(checkpoint, forward))
+    computed = f"{dtype}, fast" if fast else dtype
+    return Runner(checkpoint, name, extract, _named(checkpoint, forward), computed)
 
 
 def _named(checkpoint: Checkpoint, forward: Forward) -> Run:

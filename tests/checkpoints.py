@@ -1,7 +1,6 @@
 """Checkpoint folders to work on, and what is in them."""
 
-from convnext.checkpoints import store
-from convnext.hub import Source
+from convnext.checkpoints.checkpoint import open_checkpoint
 from tests import loud
 
 CONFIG = loud.CONFIGS["four stages"]
@@ -13,7 +12,7 @@ def checkpoint(folder, config=CONFIG, dtype="float32"):
 
 
 def bits(source):
-    tensors = store.load(Source(source)).tensors
+    tensors = open_checkpoint(source).tensors
     return {name: (tensor.dtype, tensor.read().tobytes()) for name, tensor in tensors.items()}
 
 

@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from convnext import ConvNextConfig, ConvNextFeatureExtractor
+from convnext import Checkpoint, ConvNextConfig, ConvNextFeatureExtractor
+from convnext.checkpoints.params import Parts
 from convnext.classification import journal
 from convnext.classification.run import Classification
+from convnext.hub import Source
 from convnext.images import listing
 from convnext.running import Runner
 
@@ -33,7 +35,16 @@ def runner(path: Path, features=PLAIN, pause: float = 0.0, has_head: bool = True
         pooled = pixel_values.mean((2, 3))
         return {"pooled": pooled, "logits": pooled * 10} if has_head else {"pooled": pooled}
 
-    return Runner("numpy", "made up", CONFIG, path, has_head, features, run)
+    checkpoint = Checkpoint(
+        source=Source(path),
+        path=path,
+        dialect="made up",
+        config=CONFIG,
+        parts=Parts(head=has_head),
+        tensors={},
+        preprocessing=features,
+    )
+    return Runner(checkpoint, "numpy", features, run)
 
 
 def save_images(folder: Path, count: int) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from convnext import ConvNextConfig
-from convnext.checkpoints import store
+from convnext.checkpoints import writer
 from convnext.checkpoints.params import HEADED, Parts, parameters
 from convnext.checkpoints.tensors import Tensor
 
@@ -60,7 +60,7 @@ def images(config: ConvNextConfig, count: int = 2) -> np.ndarray:
 
 def save(folder: Path, config: ConvNextConfig, arrays: dict[str, np.ndarray]) -> Path:
     """A checkpoint folder that holds the arrays."""
-    store.save_folder(folder, config, {name: Tensor.of(value) for name, value in arrays.items()})
+    writer.save_folder(folder, config, {name: Tensor.of(value) for name, value in arrays.items()})
     return folder
 
 

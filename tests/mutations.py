@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from convnext import NotFoundError, PortError, convert
-from convnext.checkpoints import porter, store
+from convnext.checkpoints import porter, writer
+from convnext.checkpoints.checkpoint import open_checkpoint
 from convnext.checkpoints.params import parameters
 from convnext.checkpoints.tensors import FLOATS, Tensors, storage
-from convnext.hub import Source
 from tests import loud
 
 CONFIG = loud.CONFIGS["two stages"]
@@ -57,8 +57,8 @@ def as_legacy_pickle(checkpoint: Path, folder: Path) -> Path:
 
 
 def as_shards(checkpoint: Path, folder: Path) -> Path:
-    tensors = store.load(Source(checkpoint)).tensors
-    store.save_folder(folder, CONFIG, tensors, max_shard_size="8KB")
+    tensors = open_checkpoint(checkpoint).tensors
+    writer.save_folder(folder, CONFIG, tensors, max_shard_size="8KB")
     return folder / "model.safetensors.index.json"
 
 
@@ -141,7 +141,7 @@ class Victim:
         (folder / "victim").mkdir()
         self.path = self.form.build(checkpoint, folder / "victim")
         self.data = self.path.read_bytes()
-        self.structure = _structure(self.data, store.load(Source(self.path)).tensors)
+        self.structure = _structure(self.data, open_checkpoint(self.path).tensors)
         shutil.rmtree(checkpoint)
 
     def damage(self, seed: int) -> bytes:
@@ -172,7 +172,7 @@ def check(folder: Path) -> str:
 
     A whole classifier may be missing: a format without checksums cannot tell that it was there.
     """
-    tensors = store.load(Source(folder)).tensors
+    tensors = open_checkpoint(folder).tensors
     expected, found = parameters(CONFIG), porter.shapes_of(tensors)
     body = {name: shape for name, shape in expected.items() if not name.startswith("classifier.")}
     assert found in (expected, body)

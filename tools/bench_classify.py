@@ -24,10 +24,10 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # for tests.synthetic
 
 from convnext import ConvNextConfig, ConvNextFeatureExtractor, bundled  # noqa: E402
+from convnext.checkpoints.checkpoint import open_checkpoint  # noqa: E402
 from convnext.classification.decoding import DecodingPool  # noqa: E402
 from convnext.classification.journal import Listed  # noqa: E402
 from convnext.classification.run import Classification  # noqa: E402
-from convnext.hub import Source  # noqa: E402
 from convnext.images import listing  # noqa: E402
 from convnext.running import Runner, open_runner  # noqa: E402
 from tests import synthetic  # noqa: E402
@@ -56,7 +56,7 @@ def decoding(runner: Runner, paths: list[str]) -> float:
     batches = [listed[i : i + BATCH] for i in range(0, len(listed), BATCH)]
     clock, done = Clock(), 0
     clock(0)
-    with DecodingPool(runner.features, WORKERS) as pool:
+    with DecodingPool(runner.extract, WORKERS) as pool:
         for batch, _ in pool.decode(batches):
             done += len(batch)
             clock(done)
@@ -64,7 +64,7 @@ def decoding(runner: Runner, paths: list[str]) -> float:
 
 
 def network(runner: Runner, paths: list[str]) -> float:
-    pixels = runner.features(paths[:BATCH]).pixel_values
+    pixels = runner.extract(paths[:BATCH]).pixel_values
     clock = Clock()
     for done in range(0, len(paths) + 1, BATCH):
         clock(done)
@@ -85,8 +85,8 @@ def throughput(folder: Path, count: int, framework: str) -> None:
     paths = [str(folder / f"{i}.jpg") for i in range(count)]
     for i, path in enumerate(paths):
         kept[i % len(kept)].save(path, quality=85)
-    runner = open_runner(Source(bundled.MODEL), framework)
-    runner.run(runner.features(paths[:BATCH]).pixel_values, maps=False)
+    runner = open_runner(open_checkpoint(bundled.MODEL), framework)
+    runner.run(runner.extract(paths[:BATCH]).pixel_values, maps=False)
     shares = []
     for _ in range(ROUNDS):
         d, n, both = (measure(runner, paths) for measure in (decoding, network, whole))
@@ -122,7 +122,7 @@ def memory(folder: Path, count: int) -> None:
             print(f"{done:>9,} images {seconds:>6.0f} s {resident / 1e6:>7.1f} MB", flush=True)
 
     work = Classification(folder / "out.parquet", batch_size=BATCH, features=True)
-    runner = open_runner(Source(folder / "model"), "pt")
+    runner = open_runner(open_checkpoint(folder / "model"), "pt")
     print(work.run(runner, listing.images([str(folder / "images")]), progress))
     progress(count, count)
 

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from convnext import ConvNextFeatureExtractor, bundled  # noqa: E402
-from convnext.hub import Source  # noqa: E402
+from convnext.checkpoints.checkpoint import open_checkpoint  # noqa: E402
 from convnext.images import reading  # noqa: E402
 from convnext.running import installed, open_runner  # noqa: E402
 
@@ -140,7 +140,7 @@ LIBRARIES: dict[str, tuple[str, tuple[str, ...], Callable[[], Process]]] = {
 
 
 def measure(folder: Path, names: list[str]) -> dict[str, dict]:
-    runner = open_runner(Source(bundled.MODEL), installed()[0])
+    runner = open_runner(open_checkpoint(bundled.MODEL), installed()[0])
     found = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".jpeg", ".jpg"))
     images = [
         Image.merge("RGB", image.bands * 3) if len(image.bands[0].getbands()) == 1

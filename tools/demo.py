@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from convnext import bundled, convert
+from convnext.checkpoints.checkpoint import open_checkpoint
 from convnext.classification.predictions import softmax
 from convnext.cli import show
 from convnext.cli.quiet import quiet_stderr
-from convnext.hub import Source
 from convnext.running import FRAMEWORKS, open_runner
 
 OUTPUT = Path("demo-output")
@@ -23,8 +23,10 @@ def main() -> None:
     port(bundled.MODEL, OUTPUT / "timm", "timm-conv")
     port(OUTPUT / "timm", OUTPUT / "huggingface", "huggingface")
     with quiet_stderr():
-        runners = {name: open_runner(Source(OUTPUT / "huggingface"), name) for name in FRAMEWORKS}
-        pixels = runners["pt"].features(bundled.IMAGES).pixel_values
+        runners = {
+            name: open_runner(open_checkpoint(OUTPUT / "huggingface"), name) for name in FRAMEWORKS
+        }
+        pixels = runners["pt"].extract(bundled.IMAGES).pixel_values
         maps = {name: runner.run(pixels) for name, runner in runners.items()}
     label = runners["pt"].config.label
     show.table(

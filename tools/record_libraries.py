@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torchvision_standin
 
 from convnext import ConvNextConfig, PortError, convert
 from convnext.checkpoints.dialects import DIALECTS

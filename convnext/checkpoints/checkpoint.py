@@ -58,6 +58,11 @@ class Checkpoint:
         return self.notes + self.preprocessing_notes
 
     @property
+    def dtypes(self) -> set[str]:
+        """Types that its tensors are stored in."""
+        return {tensor.dtype for tensor in self.tensors.values()}
+
+    @property
     def class_names(self) -> list[str]:
         """By index; none without a classifier."""
         count = self.config.num_labels if self.parts.head else 0
@@ -137,7 +142,7 @@ def recognise(
     **options: Any,
 ) -> Recognition:
     """Dialect and network of a checkpoint. Arguments and errors are those of `open_checkpoint`."""
-    hint = {} if depths is None else {"depths": depths}
+    hint: dict[str, Any] = {} if depths is None else {"depths": depths}
     opened = open_checkpoint(source, weights=weights, **hint, **options)
     return Recognition(opened.dialect, opened.config, opened.parts, opened.left_out, opened.notes)
 

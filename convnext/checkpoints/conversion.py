@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -140,7 +140,9 @@ def _untold(config: ConvNextConfig, *, exact: bool) -> list[str]:
     return [note] if wrong else []
 
 
-def counted(tensors: dict[str, Tensor], progress: Callable[[int, int], None]) -> dict[str, Tensor]:
+def counted(
+    tensors: Mapping[str, Tensor], progress: Callable[[int, int], None]
+) -> dict[str, Tensor]:
     """The same tensors, telling `progress` when they have been read."""
     total = sum(tensor.nbytes for tensor in tensors.values())
     done = 0

@@ -32,7 +32,7 @@ class LoadingPlan(NamedTuple):
         return [f"{what}: {', '.join(names)}" for what, names in found.items() if names]
 
     def info(self, checkpoint: Checkpoint, own: Callable[[str], str] = str) -> dict[str, Any]:
-        """What `output_loading_info=True` returns; `own` gives a model's names of its parameters."""
+        """What `output_loading_info=True` returns; `own` gives the model's names."""
         return {
             "missing_keys": [own(name) for name in self.missing],
             "unexpected_keys": self.unexpected,

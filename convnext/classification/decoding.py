@@ -32,21 +32,27 @@ class DecodingPool:
 
     Args:
         extract: the preprocessing.
-        workers: how many processes, from 1.
+        workers: how many processes; with 0 this process decodes, each batch in its turn.
     """
 
     def __init__(self, extract: ConvNextFeatureExtractor, workers: int) -> None:
         self._extract, self._workers = extract, workers
-        self._executor = self._started()
+        if workers:
+            self._executor = self._started()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._executor.shutdown(cancel_futures=True)
+        if self._workers:
+            self._executor.shutdown(cancel_futures=True)
 
     def decode(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, list[Decoded]]]:
         """Every batch with what became of each image, in the order of the batches."""
+        if not self._workers:
+            for batch in batches:
+                yield batch, _decode(self._extract, [each.path for each in batch])
+            return
         waiting: deque[tuple[Batch, Future[list[Decoded]]]] = deque()
         for batch in batches:
             waiting.append((batch, self._submit(batch)))

@@ -45,7 +45,7 @@ def write_jsonl(path: Path, predictions: Iterator[Prediction], layout: Layout) -
     """One JSON object a line."""
     with path.open("w", encoding="utf-8") as file:
         for prediction in predictions:
-            file.write(json.dumps(_row(prediction, layout), ensure_ascii=False) + "\n")
+            file.write(json.dumps(row_of(prediction, layout), ensure_ascii=False) + "\n")
 
 
 def write_csv(path: Path, predictions: Iterator[Prediction], layout: Layout) -> None:
@@ -56,7 +56,7 @@ def write_csv(path: Path, predictions: Iterator[Prediction], layout: Layout) -> 
     with path.open("w", encoding="utf-8", newline="") as file:
         lines = csv.writer(file)
         lines.writerow(["image", "error", *fields])
-        for row in (_row(prediction, layout) for prediction in predictions):
+        for row in (row_of(prediction, layout) for prediction in predictions):
             values = [value for label in row["labels"] for value in label.values()]
             values += row.get("features") or []
             values += [""] * (len(fields) - len(values))
@@ -72,7 +72,7 @@ def write_parquet(path: Path, predictions: Iterator[Prediction], layout: Layout)
         fields["features"] = pa.list_(pa.float32())
     schema = pa.schema(fields)
     with parquet.ParquetWriter(path, schema) as file:
-        while rows := [_row(prediction, layout) for prediction in islice(predictions, _ROWS)]:
+        while rows := [row_of(prediction, layout) for prediction in islice(predictions, _ROWS)]:
             file.write_table(pa.Table.from_pylist(rows, schema))
 
 
@@ -83,7 +83,7 @@ WRITERS: dict[str, Write] = {
 }
 
 
-def _row(prediction: Prediction, layout: Layout) -> dict[str, Any]:
+def row_of(prediction: Prediction, layout: Layout) -> dict[str, Any]:
     row: dict[str, Any] = {
         "image": printable(prediction.image),
         "error": None if prediction.error is None else printable(prediction.error),

@@ -40,7 +40,7 @@ class Journal:
     """Opens the journal at `path`, or begins it.
 
     Args:
-        path: its file. One process has it at a time.
+        path: its file, which one process has at a time. None: in memory.
         settings: what the results depend on, as JSON values.
 
     Raises:
@@ -48,11 +48,11 @@ class Journal:
         OSError: another process is at it, it is no journal, or the disk is full.
     """
 
-    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path | None, settings: Mapping[str, Any]) -> None:
         self.path = path
         self._committed = time.monotonic()
         # no timeout and an exclusive lock: a second process is told at once
-        self._file = sqlite3.connect(path, timeout=0, isolation_level=None)
+        self._file = sqlite3.connect(path or ":memory:", timeout=0, isolation_level=None)
         try:
             self._file.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._file.execute("BEGIN EXCLUSIVE")
@@ -73,7 +73,7 @@ class Journal:
             empty = not failed and not self.total
         finally:
             self._file.close()
-        if empty:
+        if empty and self.path is not None:
             self.path.unlink()
         if failed:
             locked = error.sqlite_errorcode == sqlite3.SQLITE_BUSY

@@ -18,6 +18,7 @@ import numpy as np
 
 from convnext import checks
 from convnext.atomic import new_path
+from convnext.checkpoints.checkpoint import Checkpoint
 from convnext.classification import formats, sheet
 from convnext.classification.decoding import Decoded, DecodingPool
 from convnext.classification.journal import Journal, Listed
@@ -26,6 +27,7 @@ from convnext.inputs import shape_problem
 from convnext.running import Runner
 
 SUFFIX = ".unfinished"  # of the journal, after the whole name of the output
+FEW = 32  # images, for which a process more is not worth its start
 
 
 class Summary(NamedTuple):
@@ -40,12 +42,14 @@ class Classification:
     """A run: what is written where.
 
     Args:
-        target: the output, in the format of its suffix: .parquet, .csv or .jsonl.
+        target: the output, in the format of its suffix: .parquet, .csv or .jsonl. None keeps the
+            results in memory: `run` then needs `write`.
         top_k: classes of each image, fewer where the network has fewer.
         features: also write the pooled vector.
         sheet: where to draw a contact sheet of up to `sheet.IMAGES` images.
         batch_size: images in one call of the network.
-        workers: processes that decode; default, one for each core.
+        workers: processes that decode; 0 decodes in this process. By default one for each core,
+            fewer where there are few images.
         overwrite: replace what is at `target` and `sheet`.
 
     Raises:
@@ -54,7 +58,7 @@ class Classification:
         FileExistsError: `target` is there already, and no journal of it.
     """
 
-    target: Path
+    target: Path | None = None
     top_k: int = 3
     features: bool = False
     sheet: Path | None = None
@@ -66,24 +70,27 @@ class Classification:
         for name, value in (("top_k", self.top_k), ("batch_size", self.batch_size)):
             checks.integer(name, value, 1)
         if self.workers is not None:
-            checks.integer("workers", self.workers, 1)
-        formats.writer(self.target)
+            checks.integer("workers", self.workers, 0)
+        if self.target is not None:
+            formats.writer(self.target)
         if self.sheet is not None:
             sheet.check(self.sheet)
+        begun = self.journal is not None and self.journal.exists()
         for path in filter(None, (self.target, self.sheet)):
-            if path.exists() and not (self.overwrite or self.journal.exists()):
+            if path.exists() and not (self.overwrite or begun):
                 raise FileExistsError(f"{path} exists already; name another, or give --overwrite")
 
     @property
-    def journal(self) -> Path:
-        """Where the results are until all are there."""
-        return self.target.with_name(self.target.name + SUFFIX)
+    def journal(self) -> Path | None:
+        """Where the results are until all are there; None: in memory."""
+        return self.target and self.target.with_name(self.target.name + SUFFIX)
 
     def run(
         self,
         runner: Runner,
         images: Iterable[str],
         progress: Callable[[int, int], None] = lambda done, total: None,
+        write: Callable[[Iterator[Prediction], formats.Layout], None] | None = None,
     ) -> Summary:
         """Classify images, or those that a journal of this run has not; then write the output.
 
@@ -91,22 +98,24 @@ class Classification:
             runner: the checkpoint.
             images: paths; one given twice counts once.
             progress: called with the numbers done and in all, at first and after every batch.
+            write: takes all predictions in order; by default they are written to `target`.
 
         Raises:
             ValueError: the checkpoint cannot do what is asked, or the journal was begun otherwise.
             OSError: no image is listed, or a file cannot be written.
         """
-        if not (runner.has_head or self.features):
-            raise ValueError("the model has no classifier; choose a checkpoint with a head")
-        self.target.parent.mkdir(parents=True, exist_ok=True)
+        _check(runner.checkpoint, self.features)
+        if self.target is not None:
+            self.target.parent.mkdir(parents=True, exist_ok=True)
         with Journal(self.journal, self._settings(runner)) as journal:
             journal.add(images)
             if not journal.total:
                 raise FileNotFoundError("no images are listed")
             self._fill(journal, runner, progress)
-            self._write(journal, runner)
+            self._write(journal, runner, write or self._write_target)
             summary = Summary(journal.total, journal.bad)
-        self.journal.unlink()
+        if self.journal is not None:
+            self.journal.unlink()
         return summary
 
     def _fill(self, journal: Journal, runner: Runner, progress: Callable[[int, int], None]) -> None:
@@ -116,7 +125,10 @@ class Classification:
         if done == total:
             return
         pending = _batches(journal.pending(), self.batch_size)
-        with DecodingPool(runner.features, self.workers or _cores()) as pool:
+        workers = self.workers
+        if workers is None:
+            workers = min(_cores(), -(-(total - done) // FEW))
+        with DecodingPool(runner.extract, workers) as pool:
             for batch, decoded in pool.decode(pending):
                 journal.record(list(zip(batch, self._predict(runner, batch, decoded), strict=True)))
                 done += len(batch)
@@ -136,41 +148,61 @@ class Classification:
                 sizes.setdefault(np.shape(pixels), []).append(i)
         for places in sizes.values():
             maps = runner.run(np.concatenate([decoded[i] for i in places]), maps=False)
-            best = likeliest(maps["logits"], self.top_k) if runner.has_head else [[]] * len(places)
-            for i, scores, pooled in zip(places, best, maps["pooled"], strict=True):
-                kept = pooled if self.features else None
-                found[i] = found[i]._replace(best=scores, features=kept)
+            head = runner.checkpoint.parts.head
+            best = likeliest(maps["logits"], self.top_k) if head else [[]] * len(places)
+            for j, i in enumerate(places):
+                kept = maps["pooled"][j] if self.features else None
+                found[i] = found[i]._replace(best=best[j], features=kept)
         return found
 
-    def _write(self, journal: Journal, runner: Runner) -> None:
+    def _write(
+        self,
+        journal: Journal,
+        runner: Runner,
+        write: Callable[[Iterator[Prediction], formats.Layout], None],
+    ) -> None:
         """The journal as what was asked for."""
-        names = runner.class_names
-        width = runner.config.hidden_sizes[-1] if self.features else 0
-        layout = formats.Layout(names, min(self.top_k, len(names)), width)
-        with new_path(self.target, overwrite=True) as path:
-            formats.writer(self.target)(path, journal.predictions(), layout)
+        checkpoint = runner.checkpoint
+        names = checkpoint.class_names
+        width = checkpoint.config.hidden_sizes[-1] if self.features else 0
+        write(journal.predictions(), formats.Layout(names, min(self.top_k, len(names)), width))
         if self.sheet is not None:
             with new_path(self.sheet, overwrite=True) as path:
                 sheet.draw(path, journal.predictions(sheet.IMAGES), names)
 
+    def _write_target(self, predictions: Iterator[Prediction], layout: formats.Layout) -> None:
+        assert self.target is not None
+        with new_path(self.target, overwrite=True) as path:
+            formats.writer(self.target)(path, predictions, layout)
+
     def _settings(self, runner: Runner) -> dict[str, Any]:
         """What results depend on: a run goes on only where these are as they were."""
-        written = runner.path.stat()
+        path = runner.checkpoint.path
+        written = path.stat()
         return {
-            "model": str(runner.path.resolve()),
+            "model": str(path.resolve()),
             "weights of": [written.st_size, written.st_mtime_ns],
             "framework": runner.framework,
-            "preprocessing": runner.features.to_dict(),
+            "computed": runner.computed,
+            "preprocessing": runner.extract.to_dict(),
             "top_k": self.top_k,
             "features": self.features,
         }
+
+
+def _check(checkpoint: Checkpoint, features: bool) -> None:
+    """ValueError where a checkpoint has not what is asked for."""
+    if not (checkpoint.parts.head or features):
+        raise ValueError("the model has no classifier; choose a checkpoint with a head")
+    if features and not checkpoint.parts.final_norm:
+        raise ValueError("the model has no final norm, so it has no pooled vector of its own")
 
 
 def _problem(runner: Runner, decoded: Decoded) -> str | None:
     """Why an image cannot be used, if so."""
     if isinstance(decoded, str):
         return decoded
-    return shape_problem(decoded.shape, runner.config, "channels_first")
+    return shape_problem(decoded.shape, runner.checkpoint.config, "channels_first")
 
 
 def _batches(listed: Iterator[Listed], size: int) -> Iterator[list[Listed]]:

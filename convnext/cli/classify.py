@@ -3,45 +3,85 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
-
-from convnext import bundled, checks
-from convnext.classification.predictions import likeliest, named
+from convnext import bundled
+from convnext.checkpoints.checkpoint import open_checkpoint
+from convnext.classification import formats
+from convnext.classification.predictions import Prediction
 from convnext.classification.run import Classification
-from convnext.cli import show
+from convnext.cli import options, show
 from convnext.cli.quiet import quiet_stderr
-from convnext.hub import Source
 from convnext.images import listing
-from convnext.running import FRAMEWORKS, Runner, installed, open_runner
+from convnext.running import FRAMEWORKS, Runner, first_installed, open_runner
 
-BATCH = 8
+HELP = "label images"
+DESCRIPTION = (
+    "Label images with their likeliest classes: on the terminal, or any number of them in a file. "
+    "Interrupted, the same command goes on where it was. Exit status 1 if no image could be used."
+)
+
+
+def declare(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "images",
+        nargs="+",
+        metavar="IMAGE",
+        help="files, folders, patterns such as 'photos/**/*.jpg', or - for paths on standard input",
+    )
+    command.add_argument("--model", metavar="PATH", help="checkpoint; default the bundled one")
+    command.add_argument(
+        "--framework", choices=tuple(FRAMEWORKS), help="default: what is installed"
+    )
+    command.add_argument(
+        "--top-k", type=int, default=3, metavar="N", help="classes to show; default 3"
+    )
+    command.add_argument(
+        "--size",
+        type=int,
+        metavar="N",
+        help="side of the network's images in pixels; default: its own",
+    )
+    command.add_argument(
+        "--labels", type=Path, metavar="FILE", help="class names: a line each, or JSON"
+    )
+    options.add_running(command, device="a GPU if there is one")
+    options.add_json(command)
+    options.add_set(command)
+    _declare_output(command.add_argument_group("into a file"))
+
+
+def _declare_output(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="write here instead: .parquet, .csv or .jsonl; an image that cannot be used is "
+        "listed with the reason",
+    )
+    group.add_argument(
+        "--features", action="store_true", help="also write each image's pooled vector"
+    )
+    group.add_argument(
+        "--sheet", type=Path, metavar="FILE", help="also draw a contact sheet, such as sheet.png"
+    )
+    group.add_argument(
+        "--batch-size", type=int, default=32, metavar="N", help="images at once; default 32"
+    )
+    group.add_argument(
+        "--workers", type=int, metavar="N", help="processes that decode; default up to one a core"
+    )
+    group.add_argument("--overwrite", action="store_true", help="replace what is at FILE")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    checks.integer("--top-k", arguments.top_k, 1)
-    source, framework = Source(arguments.model or bundled.MODEL), _framework(arguments.framework)
-    if arguments.out is None:
-        return _on_the_terminal(arguments, source, framework)
-    return _into_a_file(arguments, source, framework)
-
-
-def _into_a_file(arguments: argparse.Namespace, source: Source, framework: str) -> int:
-    if arguments.json:
+    if arguments.out and arguments.json:
         raise ValueError("--json prints; with --out, give a FILE that ends in .jsonl")
+    if not arguments.out and (arguments.features or arguments.overwrite):
+        raise ValueError("--features and --overwrite go with --out FILE")
     work = Classification(
         arguments.out,
         top_k=arguments.top_k,
@@ -51,79 +91,52 @@ def _into_a_file(arguments: argparse.Namespace, source: Source, framework: str) 
         workers=arguments.workers,
         overwrite=arguments.overwrite,
     )
-    with quiet_stderr():
-        runner = open_runner(source, framework)
+    runner = _runner(arguments)
+    show.notes(runner.checkpoint.all_notes, error=True)
+    write = None if arguments.out else show_json if arguments.json else show_table
+    images = listing.images(arguments.images)
     try:
-        with _bar() as progress:
-            summary = work.run(runner, listing.images(arguments.images), progress)
+        with show.count_bar("images/s") as progress:
+            summary = work.run(runner, images, progress, write)
     except KeyboardInterrupt:
-        Console(stderr=True).print(f"the same command goes on from {work.journal}")
+        if work.journal is not None:
+            show.line(f"the same command goes on from {work.journal}", error=True)
         raise
-    show.console.print(
-        f"{work.target}: {summary.images:,} images, of which {summary.bad:,} could not be used"
-    )
-    return 0
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[int, int], None]]:
-    """A bar on a terminal, fed with the images done and in all."""
-    columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, transient=True, console=Console(stderr=True)) as bar:
-        task = bar.add_task("", total=None)
-
-        def update(done: int, total: int) -> None:
-            if bar.tasks[0].total is None:
-                bar.reset(task, completed=done, total=total)  # what was done before has no rate
-            bar.update(task, completed=done)
-
-        yield update
-
-
-class _Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed or 0:,.1f} images/s")
-
-
-def _on_the_terminal(arguments: argparse.Namespace, source: Source, framework: str) -> int:
-    if arguments.features or arguments.sheet or arguments.overwrite:
-        raise ValueError("--features, --sheet and --overwrite go with --out FILE")
-    with quiet_stderr():
-        images = list(listing.images(arguments.images))
-        rows = list(_rows(open_runner(source, framework), images, arguments.top_k))
-    if arguments.json:
-        show.as_json(rows)
-    else:
-        show.table(
-            ["image", "label", "probability"],
-            (
-                [row["image"] if i == 0 else "", label["label"], f"{label['probability']:.4f}"]
-                for row in rows
-                for i, label in enumerate(row["labels"])
-            ),
-            numbers=1,
+    if arguments.out:
+        show.line(
+            f"{work.target}: {summary.images:,} images, of which {summary.bad:,} could not be used"
         )
-    return 0
+    return options.FAILED if summary.bad == summary.images else 0
 
 
-def _rows(runner: Runner, images: list[str], top_k: int) -> Iterator[dict[str, Any]]:
-    if not runner.has_head:
-        raise ValueError("the model has no classifier; choose a checkpoint with a head")
-    for start in range(0, len(images), BATCH):
-        batch = images[start : start + BATCH]
-        logits = runner.run(runner.features(batch).pixel_values, maps=False)["logits"]
-        for image, best in zip(batch, likeliest(logits, top_k), strict=True):
-            yield {"image": image, "labels": named(best, runner.class_names)}
+def _runner(arguments: argparse.Namespace) -> Runner:
+    told = options.fields(arguments)
+    if arguments.labels:
+        told["id2label"] = options.labels(arguments.labels)
+    with quiet_stderr():
+        runner = open_runner(
+            open_checkpoint(arguments.model or bundled.MODEL, **told),
+            arguments.framework or first_installed(),
+            **options.running(arguments),
+        )
+    if arguments.size is None:
+        return runner
+    return replace(runner, extract=runner.extract.replace(size=arguments.size))
 
 
-def _framework(asked: str | None) -> str:
-    names = installed()
-    if asked is None and not names:
-        raise ImportError("no framework is installed: pip install 'convnext[pt]' or 'convnext[tf]'")
-    return asked or next(name for name in FRAMEWORKS if name in names)
+def show_table(predictions: Iterator[Prediction], layout: formats.Layout) -> None:
+    """A line for each class; an image that could not be used has the reason instead."""
+    rows = []
+    for row in (formats.row_of(prediction, layout) for prediction in predictions):
+        labels = row["labels"] or [{"label": f"not used: {row['error']}", "probability": None}]
+        for i, label in enumerate(labels):
+            chance = label["probability"]
+            shown = "" if chance is None else f"{chance:.4f}"
+            name = show.printable(row["image"]) if i == 0 else ""
+            rows.append([name, show.printable(label["label"]), shown])
+    show.table(["image", "label", "probability"], rows, numbers=1)
+
+
+def show_json(predictions: Iterator[Prediction], layout: formats.Layout) -> None:
+    rows: list[dict[str, Any]] = [formats.row_of(prediction, layout) for prediction in predictions]
+    show.as_json(rows)

@@ -8,62 +8,59 @@ from typing import Any
 
 import numpy as np
 
-from convnext.checkpoints import store
+from convnext.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from convnext.checkpoints.conversion import counted
-from convnext.checkpoints.porter import HEAD, size_of
-from convnext.checkpoints.store import Checkpoint
-from convnext.cli import settings, show
-from convnext.cli.main import FAILED
-from convnext.hub import Source
+from convnext.checkpoints.porter import size_of
+from convnext.checkpoints.tensors import Tensors
+from convnext.cli import options, show
+
+HELP = "dialect, network, types, notes and problems"
+DESCRIPTION = "Say what a checkpoint holds. Exit status 1 if it has problems."
+
+
+def declare(command: argparse.ArgumentParser) -> None:
+    command.add_argument("path", metavar="PATH", help="folder, file or Hugging Face id")
+    options.add_json(command)
+    options.add_set(command)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    told = settings.given(arguments)
-    checkpoint = store.load(Source(arguments.path), mapped=True, depths=told.get("depths"))
-    checkpoint = checkpoint._replace(config=checkpoint.config.replace(**told))
+    checkpoint = open_checkpoint(arguments.path, **options.fields(arguments))
     with show.bytes_bar("reading") as progress:
-        facts = _facts(checkpoint._replace(tensors=counted(checkpoint.tensors, progress)))
+        problems = _problems(counted(checkpoint.tensors, progress))
+    facts = _facts(checkpoint) | {"problems": problems}
     if arguments.json:
         show.as_json(facts)
     else:
         show.table(["", str(checkpoint.path)], ([name, _text(v)] for name, v in facts.items()))
-    return FAILED if facts["problems"] else 0
+    return options.FAILED if problems else 0
 
 
 def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
     config, tensors = checkpoint.config, checkpoint.tensors
-    head = HEAD in tensors
     return {
-        "dialect": checkpoint.dialect.name,
+        "dialect": checkpoint.dialect,
         "size": size_of(config) or "custom",
         "depths": list(config.depths),
         "hidden_sizes": list(config.hidden_sizes),
         "patch_size": config.patch_size,
         "num_channels": config.num_channels,
-        "num_labels": config.num_labels if head else "no classifier",
+        "num_labels": config.num_labels if checkpoint.parts.head else "no classifier",
         "layer_scale": config.has_layer_scale,
         "layer_norm_eps": config.layer_norm_eps,
         "hidden_act": config.hidden_act,
+        "image_size": checkpoint.preprocessing.side,
         "parameters": sum(int(np.prod(t.shape)) for t in tensors.values()),
         "tensors": len(tensors),
         "dtype": dict(Counter(t.dtype for t in tensors.values())),
-        "assumed": _assumed(checkpoint),
-        "problems": _problems(checkpoint),
+        "notes": list(checkpoint.all_notes),
     }
 
 
-def _assumed(checkpoint: Checkpoint) -> list[str]:
-    """What the file does not tell and was taken from its dialect."""
-    if checkpoint.labelled:
-        return []
-    eps = checkpoint.config.layer_norm_eps
-    return [f"layer_norm_eps {eps:g}", f"hidden_act {checkpoint.config.hidden_act}", "class names"]
-
-
-def _problems(checkpoint: Checkpoint) -> list[str]:
+def _problems(tensors: Tensors) -> list[str]:
     return [
         f"{name} has values that are not finite"
-        for name, tensor in checkpoint.tensors.items()
+        for name, tensor in tensors.items()
         if not np.isfinite(tensor.array("float32")).all()
     ]
 
@@ -72,5 +69,6 @@ def _text(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{count} of {name}" for name, count in value.items())
     if isinstance(value, list):
-        return ", ".join(map(str, value)) or "none"
+        separator = "\n" if value and isinstance(value[0], str) else ", "
+        return separator.join(map(str, value)) or "none"
     return f"{value:,}" if type(value) is int else str(value)

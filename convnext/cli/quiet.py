@@ -3,30 +3,44 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
+
+# Reads to the end, and repeats what it read unless the last byte says that all went well.
+_KEEPER = (
+    "import sys; said = sys.stdin.buffer.read(); "
+    "said.endswith(b'\\0') or sys.stderr.buffer.write(said)"
+)
 
 
 @contextmanager
-def quiet_stderr() -> Iterator[None]:
-    """Send the process's stderr to a file; show it after all if the block fails.
+def quiet_stderr() -> Iterator[TextIO]:
+    """Hide what the process writes to its stderr, unless the block fails or the process dies.
 
     TensorFlow's libraries write to the file descriptor itself, before any option can stop them.
+    Another process keeps what they say, so that it outlives this one. Gives the real stderr.
     """
     sys.stderr.flush()
     kept = os.dup(2)
-    with tempfile.TemporaryFile() as log:
-        os.dup2(log.fileno(), 2)
-        try:
-            yield
-        except ImportError:
-            os.dup2(kept, 2)
-            log.seek(0)
-            os.write(2, log.read())
-            raise
-        finally:
-            sys.stderr.flush()
-            os.dup2(kept, 2)
-            os.close(kept)
+    keeper = subprocess.Popen([sys.executable, "-I", "-S", "-c", _KEEPER], stdin=subprocess.PIPE)
+    assert keeper.stdin is not None
+    os.dup2(keeper.stdin.fileno(), 2)
+    keeper.stdin.close()
+    try:
+        with os.fdopen(os.dup(kept), "w") as real:
+            yield real
+    except ImportError:
+        raise
+    except BaseException:
+        os.write(2, b"\0")
+        raise
+    else:
+        os.write(2, b"\0")
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
+        keeper.wait()

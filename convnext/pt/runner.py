@@ -42,7 +42,7 @@ def _device(name: str | None) -> torch.device:
         torch.zeros(1, device=name)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"device must be one that PyTorch has here, got {name!r}: {reason}") from None
+        raise ValueError(f"PyTorch has no device {name!r} here: {reason}") from None
     return torch.device(name)
 
 

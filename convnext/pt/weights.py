@@ -88,9 +88,7 @@ class PreTrainedModel(nn.Module):
         Arguments, results and errors are those of `from_pretrained`.
         """
         config = checkpoint.config
-        plan = loading.plan(
-            checkpoint, cls.parts, ignore_mismatched_sizes=ignore_mismatched_sizes
-        )
+        plan = loading.plan(checkpoint, cls.parts, ignore_mismatched_sizes=ignore_mismatched_sizes)
         loading.warn(plan.notes)
         with torch.device("meta"):  # allocates and initialises nothing
             model = cls(config)

@@ -29,6 +29,7 @@ from convnext.outputs import (
     ConvNextClassifierOutput,
     ConvNextModelOutput,
 )
+from convnext.preprocessing import Preprocessing
 from convnext.tf.layers import kernel_values, kernels_unset, without_collecting
 
 READERS = 2  # threads; more wait for each other and for the one that makes the layers
@@ -109,9 +110,7 @@ class PreTrainedModel(keras.Model):
         Arguments, results and errors are those of `from_pretrained`.
         """
         config, tensors = checkpoint.config, checkpoint.tensors
-        plan = loading.plan(
-            checkpoint, cls.parts, ignore_mismatched_sizes=ignore_mismatched_sizes
-        )
+        plan = loading.plan(checkpoint, cls.parts, ignore_mismatched_sizes=ignore_mismatched_sizes)
         loading.warn(plan.notes)
         axes = {row.canonical: row.axes for row in _spelled(config, cls.parts).values()}
         laid_out = [tensors[name].laid_out(axes[name]) for name in plan.loaded]
@@ -215,8 +214,8 @@ class PreTrainedModel(keras.Model):
             return None
         if self._own_preprocessing is None:
             raise ValueError(
-                "with_preprocessing=True takes the preprocessing of the checkpoint that a model was "
-                f"loaded from, and there was no {Preprocessing.FILE}; give a ConvNextFeatureExtractor"
+                "with_preprocessing=True takes the preprocessing of the checkpoint that the model "
+                f"came from, and there was no {Preprocessing.FILE}; give a ConvNextFeatureExtractor"
             )
         return ConvNextFeatureExtractor.from_preprocessing(self._own_preprocessing)
 

@@ -19,6 +19,16 @@ from convnext.verification.originals import open_original
 TOLERANCE = 1e-5
 BATCH = 8
 
+# The same for weights that were rounded to a narrower type: the greatest difference of a map.
+ROUNDING = {"float16": 1e-2, "bfloat16": 1e-1}  # PLACEHOLDER
+
+
+def rounding(source: Checkpoint, dtype: str | None) -> float:
+    """The tolerance for a checkpoint whose tensors were cast to `dtype`; None: they were not."""
+    if dtype is None or source.dtypes == {dtype}:
+        return TOLERANCE
+    return ROUNDING.get(dtype, TOLERANCE)
+
 
 class Difference(NamedTuple):
     """How far apart one map of the two is, over all images."""

@@ -17,7 +17,6 @@ from convnext.checkpoints.conversion import convert
 from convnext.checkpoints.dialects import DIALECTS
 from convnext.checkpoints.porter import adapt, from_canonical
 from convnext.config import ConvNextConfig
-from convnext.images.extractor import ConvNextFeatureExtractor
 from convnext.running import Maps, Runner
 
 
@@ -167,5 +166,7 @@ LIBRARIES = {
     "timm": Library("timm", ("timm", "timm-conv"), timm, _run_torch),
     "torchvision": Library("torchvision", ("torchvision",), torchvision, _run_torch),
     "transformers": Library("transformers", ("huggingface",), transformers, _run_torch),
-    "keras.applications": Library("keras", ("keras3-applications",), keras_applications, _run_keras),
+    "keras.applications": Library(
+        "keras", ("keras3-applications",), keras_applications, _run_keras
+    ),
 }

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from convnext.hub import Source
+from convnext.checkpoints.checkpoint import open_checkpoint
 from convnext.images.extractor import ConvNextFeatureExtractor
 from convnext.pt import ConvNextForImageClassification, fast
 from convnext.running import FRAMEWORKS, open_runner
@@ -27,7 +27,7 @@ def networks() -> dict:
         network = fast(model, dtype)
         return lambda pixels: {"logits": network(torch.from_numpy(pixels)).logits.numpy()}
 
-    runners = {name: open_runner(Source(source), name).run for name in FRAMEWORKS}
+    runners = {name: open_runner(open_checkpoint(source), name).run for name in FRAMEWORKS}
     return runners | {dtype: quick(dtype) for dtype in ("float32", "bfloat16")}
 
 

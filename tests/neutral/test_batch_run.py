@@ -248,7 +248,7 @@ def test_what_is_there_is_replaced_only_when_asked(tmp_path, mixed, name):
         ({"target": "out.txt"}, "suffix of --out must be one of .parquet, .csv, .jsonl"),
         ({"sheet": Path("sheet.txt")}, "--sheet must end as an image does"),
         ({"batch_size": 0}, "batch_size"),
-        ({"workers": 0}, "workers"),
+        ({"workers": -1}, "workers"),
         ({"top_k": 0}, "top_k"),
     ],
 )

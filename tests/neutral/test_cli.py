@@ -7,10 +7,10 @@ import sys
 import pytest
 
 from convnext import ConvNextConfig, bundled
-from convnext.checkpoints import store
+from convnext.checkpoints.checkpoint import open_checkpoint
 from convnext.cli import show
-from convnext.cli.main import FAILED, REFUSED, main
-from convnext.hub import Source
+from convnext.cli.main import main
+from convnext.cli.options import FAILED, REFUSED
 from tests import loud
 
 
@@ -33,7 +33,8 @@ def test_inspect_as_json(capsys, checkpoint):
     assert facts["depths"] == [1, 2, 3, 1]
     assert facts["dtype"] == {"float64": 83}
     assert facts["problems"] == []
-    assert facts["assumed"] == []
+    (note,) = facts["notes"]
+    assert note.startswith("there is no preprocessor_config.json: 224 pixels")
 
 
 def test_inspect_finds_values_that_are_not_finite(capsys, tmp_path):
@@ -49,6 +50,9 @@ def test_inspect_says_what_it_assumed(capsys, tmp_path, checkpoint):
     assert main(["convert", str(checkpoint), str(tmp_path / "x.safetensors"), "--to", "timm"]) == 0
     assert main(["inspect", str(tmp_path / "x.safetensors")]) == 0
     assert "layer_norm_eps 1e-06, hidden_act gelu, class names" in capsys.readouterr().out
+    told = ["--set", "hidden_act=relu", "--set", "layer_norm_eps=1e-5"]
+    assert main(["inspect", str(tmp_path / "x.safetensors"), *told]) == 0
+    assert "no config with it: class names LABEL_0" in capsys.readouterr().out
 
 
 def test_convert_takes_what_the_file_does_not_tell(capsys, tmp_path, checkpoint):
@@ -68,7 +72,7 @@ def test_convert_notes_a_changed_epsilon_and_exact_refuses_it(capsys, tmp_path):
     assert not (tmp_path / "a").exists()
     assert main(["convert", folder, str(tmp_path / "b"), "--to", "timm"]) == 0
     assert "note: final norm's epsilon 1e-12 becomes timm's 1e-06" in capsys.readouterr().out
-    assert store.load(Source(tmp_path / "b")).config.layer_norm_eps == 1e-6
+    assert open_checkpoint(tmp_path / "b").config.layer_norm_eps == 1e-6
 
 
 @pytest.mark.parametrize(
@@ -81,8 +85,11 @@ def test_convert_notes_a_changed_epsilon_and_exact_refuses_it(capsys, tmp_path):
         (["convert", "{checkpoint}", "x", "--to", "timm", "--set", "foo=1"], "has no field foo"),
         (["convert", "{checkpoint}", "x", "--to", "timm", "--set", "patch_size=2"], "patch_size"),
         (["verify", "no/such/a", "no/such/b"], "no such file or folder"),
-        (["verify", "{checkpoint}", "{checkpoint}", "--images", "no/such"], "no images there"),
-        (["classify", "x.jpg", "--top-k", "0"], "--top-k must be an integer of at least 1"),
+        (
+            ["verify", "{checkpoint}", "{checkpoint}", "--images", "no/such"],
+            "no/such: no such file",
+        ),
+        (["classify", "x.jpg", "--top-k", "0"], "top_k must be an integer of at least 1"),
     ],
 )
 def test_errors_are_one_line(capsys, tmp_path, monkeypatch, checkpoint, arguments, message):

@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 
 from convnext import ConvNextConfig, PortError, convert, load_canonical, recognise
-from convnext.checkpoints import store
+from convnext.checkpoints.checkpoint import open_checkpoint
 from convnext.checkpoints.dialects import DIALECTS, WRITTEN
 from convnext.checkpoints.files import hdf5_file, safetensors_file
 from convnext.checkpoints.params import Parts
 from convnext.checkpoints.porter import adapt, from_canonical
 from convnext.checkpoints.tensors import Tensor
-from convnext.hub import Source
 from tests import loud
 from tests.checkpoints import CONFIG, DiskFullError, bits, checkpoint, tree
 
@@ -53,12 +52,12 @@ def test_a_conversion_takes_everything_along(tmp_path):
     source = checkpoint(tmp_path / "from", config)
     done = convert(source, tmp_path / "timm", "timm", dtype="float16")
     assert done.notes == [
-        "the source has no preprocessor_config.json: written with the default, "
-        "224 pixels with ImageNet's mean and std"
+        "there is no preprocessor_config.json: 224 pixels with ImageNet's mean and standard "
+        "deviation are assumed"
     ]
     back = convert(done.path, tmp_path / "back", "huggingface")
     assert (back.source, back.notes) == ("timm", [])
-    assert store.load(Source(back.path)).config.id2label == config.id2label
+    assert open_checkpoint(back.path).config.id2label == config.id2label
     assert {dtype for dtype, _ in bits(back.path).values()} == {"float16"}
     with pytest.raises(ValueError, match="dialect must be one of huggingface"):
         convert(source, tmp_path / "x", "tim")
@@ -131,7 +130,7 @@ def test_a_new_classifier_is_that_of_a_fresh_model(tmp_path):
     assert weight.std() == pytest.approx(0.5, rel=0.02)
     second = convert(source, tmp_path / "second", "timm", **options).path
     assert np.array_equal(load_canonical(second, dtype="float64")[1]["classifier.weight"], weight)
-    assert store.load(Source(first)).tensors["classifier.weight"].dtype == "float64"
+    assert open_checkpoint(first).tensors["classifier.weight"].dtype == "float64"
 
 
 def test_a_new_classifier_is_refused(tmp_path):

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convnext.checkpoints import store
-from convnext.hub import Source
+from convnext.checkpoints.checkpoint import open_checkpoint
 from tests import mutations
 
 SEEDS = st.integers(0, 2**32)
@@ -43,5 +42,5 @@ def test_a_flipped_bit_in_a_tensor_changes_that_tensor_only(victim, seed):
 
 def arrays(victim, data) -> dict[str, np.ndarray]:
     victim.path.write_bytes(data)
-    tensors = store.load(Source(victim.path.parent)).tensors
+    tensors = open_checkpoint(victim.path.parent).tensors
     return {name: tensor.read() for name, tensor in tensors.items()}

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from convnext import NotFoundError, PortError
-from convnext.checkpoints import store
+from convnext.checkpoints import writer
+from convnext.checkpoints.checkpoint import open_checkpoint
 from convnext.checkpoints.files import hdf5_file, limits, safetensors_file, shards
 from convnext.checkpoints.tensors import Tensor
-from convnext.hub import Source
 from tests import loud
 
 CONFIG = loud.CONFIGS["two stages"]
@@ -29,7 +29,7 @@ def fifo(tmp_path):
 
 
 def read(path):
-    return [tensor.read() for tensor in store.load(Source(path)).tensors.values()]
+    return [tensor.read() for tensor in open_checkpoint(path).tensors.values()]
 
 
 def refused(path, match):
@@ -252,7 +252,7 @@ def test_safetensors_tricks(tmp_path, trick):
 @pytest.fixture
 def sharded(tmp_path):
     tensors = {name: Tensor.of(value) for name, value in loud.weights(CONFIG).items()}
-    store.save_folder(tmp_path / "sharded", CONFIG, tensors, max_shard_size="20KB")
+    writer.save_folder(tmp_path / "sharded", CONFIG, tensors, max_shard_size="20KB")
     return tmp_path / "sharded" / "model.safetensors.index.json"
 
 
@@ -285,7 +285,7 @@ def test_shards_that_are_no_files(sharded, tmp_path, fifo):
     for target in (fifo, "/dev/zero", str(tmp_path), str(tmp_path / "nothing"), str(shard)):
         shard.symlink_to(target)
         with pytest.raises(NotFoundError, match=r"no shard\.safetensors there"):
-            store.load(Source(sharded))
+            open_checkpoint(sharded)
         shard.unlink()
 
 

@@ -6,8 +6,7 @@ import zipfile
 import pytest
 
 from convnext import PortError, convert
-from convnext.checkpoints import store
-from convnext.hub import Source
+from convnext.checkpoints.checkpoint import open_checkpoint
 from tests import loud
 
 CONFIG = loud.CONFIGS["two stages"]
@@ -23,7 +22,7 @@ def written(path, config, weights=b"", compress=zipfile.ZIP_STORED):
 
 def refused(path, match):
     with pytest.raises(PortError, match=match) as caught:
-        store.load(Source(path))
+        open_checkpoint(path)
     assert str(path) in str(caught.value)
 
 
@@ -66,9 +65,9 @@ UNKNOWN = {
 @pytest.mark.parametrize("config", UNKNOWN)
 def test_a_config_that_tells_nothing(tmp_path, weights, config):
     path = written(tmp_path / "x.keras", json.dumps(UNKNOWN[config]), weights)
-    assert store.load(Source(path)).config.depths == CONFIG.depths
+    assert open_checkpoint(path).config.depths == CONFIG.depths
 
 
 def test_a_huge_config_is_not_read(tmp_path, weights):
     path = written(tmp_path / "x.keras", b" " * 10_000_001 + b"{", weights)
-    assert store.load(Source(path)).config.depths == CONFIG.depths
+    assert open_checkpoint(path).config.depths == CONFIG.depths

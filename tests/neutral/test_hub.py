@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from convnext import NotFoundError, bundled
-from convnext.checkpoints import store
+from convnext.checkpoints import writer
+from convnext.checkpoints.checkpoint import open_checkpoint
 from convnext.hub import Source
 from tests import hubserver, loud
 
@@ -18,8 +19,8 @@ ID = "acme/convnext-small"
 def hub(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hub")
     config = loud.CONFIGS["four stages"]
-    tensors = store.load(Source(loud.save(folder / "one", config, loud.weights(config)))).tensors
-    store.save_folder(folder / "sharded", config, tensors, max_shard_size="20KB")
+    tensors = open_checkpoint(loud.save(folder / "one", config, loud.weights(config))).tensors
+    writer.save_folder(folder / "sharded", config, tensors, max_shard_size="20KB")
     with hubserver.serve(ID, folder / "sharded") as (address, asked):
         yield address, asked
 
@@ -40,7 +41,7 @@ def test_an_id_converts_and_then_works_offline(hub, tmp_path):
     cache = tmp_path / "cache"
     result = run(["convert", ID, tmp_path / "a", "--to", "timm"], cache, address)
     assert result.returncode == 0, result.stderr
-    assert store.load(Source(tmp_path / "a")).dialect.name == "timm"
+    assert open_checkpoint(tmp_path / "a").dialect == "timm"
     before = list(asked)
     result = run(["inspect", ID, "--json"], cache, address, HF_HUB_OFFLINE="1")
     assert result.returncode == 0, result.stderr
@@ -82,6 +83,6 @@ def test_options_of_fetching_are_told_from_the_rest():
 def test_a_subfolder_is_looked_in(tmp_path):
     config = loud.CONFIGS["two stages"]
     loud.save(tmp_path / "inner", config, loud.weights(config))
-    assert store.load(Source(tmp_path, subfolder="inner")).config.depths == (1, 2)
+    assert open_checkpoint(tmp_path, subfolder="inner").config.depths == (1, 2)
     with pytest.raises(NotFoundError):
-        store.load(Source(tmp_path))
+        open_checkpoint(tmp_path)

@@ -10,8 +10,7 @@ import time
 import pytest
 
 from convnext import convert
-from convnext.checkpoints import store
-from convnext.hub import Source
+from convnext.checkpoints.checkpoint import open_checkpoint
 from tests import loud
 
 CONFIG = loud.CONFIGS["four stages"].replace(hidden_sizes=(64, 128, 256, 256))
@@ -119,7 +118,7 @@ def test_without_an_exchange_of_names(tmp_path, source, monkeypatch):
     convert(source, tmp_path / "to", "timm")
     convert(source, tmp_path / "to", "huggingface", overwrite=True)
     assert os.listdir(tmp_path) == ["to"]
-    assert store.load(Source(tmp_path / "to")).dialect.name == "huggingface"
+    assert open_checkpoint(tmp_path / "to").dialect == "huggingface"
 
 
 def test_a_folder_takes_the_place_of_a_file_and_back(tmp_path, source):

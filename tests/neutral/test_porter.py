@@ -110,7 +110,7 @@ def ported(tensors, config, dialect):
     """To a dialect and back to canonical, through recognition."""
     written = from_canonical(tensors, dialect, config)
     found = recognise(written)
-    return to_canonical(found.tensors, found.dialect, found.config, found.parts, word=found.word)
+    return to_canonical(found.tensors, found.spelled)
 
 
 def without(name):
@@ -160,7 +160,7 @@ def test_integers_are_no_weights():
     tensors["layernorm.bias"] = Tensor.of(np.zeros(10, np.int32))
     written = from_canonical(tensors, DIALECTS["huggingface"], config)
     with pytest.raises(PortError, match=r"layernorm.bias must be of float16.*, got int32"):
-        to_canonical(written, DIALECTS["huggingface"], config, HEADED, word="convnext.")
+        to_canonical(written, spell(DIALECTS["huggingface"], config, HEADED, word="convnext."))
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ import pytest
 import safetensors.numpy
 
 from convnext import NotFoundError, PortError, convert, load_canonical, recognise
-from convnext.checkpoints import store
+from convnext.checkpoints import writer
+from convnext.checkpoints.checkpoint import open_checkpoint
 from convnext.checkpoints.files import hdf5_file, safetensors_file, shards
 from convnext.checkpoints.tensors import FLOATS, Tensor
-from convnext.hub import Source
 from tests import loud
 from tests.checkpoints import CONFIG, DiskFullError, bits, checkpoint, tree
 
@@ -55,8 +55,8 @@ def test_bfloat16_rounds_as_ml_dtypes_does():
 
 def test_shards_hold_what_one_file_holds(tmp_path):
     start = checkpoint(tmp_path / "one")
-    loaded = store.load(Source(start))
-    store.save_folder(tmp_path / "many", CONFIG, loaded.tensors, max_shard_size="20KB")
+    loaded = open_checkpoint(start)
+    writer.save_folder(tmp_path / "many", CONFIG, loaded.tensors, max_shard_size="20KB")
     parts = sorted((tmp_path / "many").glob("model-*-of-*.safetensors"))
     assert len(parts) > 2
     assert all(part.stat().st_size < 30_000 for part in parts)
@@ -67,10 +67,10 @@ def test_shards_hold_what_one_file_holds(tmp_path):
 def test_an_older_save_s_files_do_not_stay(tmp_path):
     folder = checkpoint(tmp_path / "folder")
     (folder / "notes.txt").write_text("mine")
-    tensors = store.load(Source(folder)).tensors
-    store.save_folder(folder, CONFIG, tensors, max_shard_size="20KB")
+    tensors = open_checkpoint(folder).tensors
+    writer.save_folder(folder, CONFIG, tensors, max_shard_size="20KB")
     assert not (folder / "model.safetensors").exists()
-    store.save_folder(folder, CONFIG, store.load(Source(folder)).tensors)
+    writer.save_folder(folder, CONFIG, open_checkpoint(folder).tensors)
     assert sorted(tree(folder)) == ["config.json", "model.safetensors", "notes.txt"]
 
 
@@ -94,7 +94,7 @@ def test_a_shard_never_leaves_its_folder(tmp_path, name):
     index = {"weight_map": {"layernorm.bias": name}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(PortError, match="a shard must be a file of the same folder"):
-        store.load(Source(folder))
+        open_checkpoint(folder)
 
 
 @pytest.mark.parametrize("content", ["{}", '{"weight_map": []}', '{"weight_map": {}}'])
@@ -103,16 +103,16 @@ def test_an_index_must_name_files(tmp_path, content):
     (folder / "model.safetensors").unlink()
     (folder / "model.safetensors.index.json").write_text(content)
     with pytest.raises(PortError, match="weight_map must name a file"):
-        store.load(Source(folder))
+        open_checkpoint(folder)
 
 
 def test_a_missing_shard_is_named(tmp_path):
     folder = tmp_path / "folder"
-    tensors = store.load(Source(checkpoint(tmp_path / "one"))).tensors
-    store.save_folder(folder, CONFIG, tensors, max_shard_size="20KB")
+    tensors = open_checkpoint(checkpoint(tmp_path / "one")).tensors
+    writer.save_folder(folder, CONFIG, tensors, max_shard_size="20KB")
     next(folder.glob("model-00002*")).unlink()
     with pytest.raises(NotFoundError, match="no model-00002-of-"):
-        store.load(Source(folder))
+        open_checkpoint(folder)
 
 
 def header(content, data=b""):
@@ -141,7 +141,7 @@ def test_damaged_safetensors_are_refused_by_name(tmp_path, damage):
     path = tmp_path / "model.safetensors"
     path.write_bytes(DAMAGED[damage])
     with pytest.raises(PortError, match=r"model\.safetensors: "):
-        store.load(Source(path))
+        open_checkpoint(path)
 
 
 @pytest.mark.parametrize("keep", [0.001, 0.1, 0.5, 0.99])
@@ -193,7 +193,7 @@ def test_hdf5_tricks_are_refused(tmp_path, trick):
     with h5py.File(tmp_path / "model.h5", "w") as file:
         trick(file, tmp_path / "secret.h5")
     with pytest.raises(PortError, match=r"model\.h5: "):
-        store.load(Source(tmp_path / "model.h5"))
+        open_checkpoint(tmp_path / "model.h5")
 
 
 @pytest.mark.parametrize(
@@ -208,14 +208,14 @@ def test_a_config_of_other_weights_is_refused(tmp_path, changes, message):
     folder = checkpoint(tmp_path / "folder")
     CONFIG.replace(**changes).save_pretrained(folder)
     with pytest.raises(PortError, match=message):
-        store.load(Source(folder))
+        open_checkpoint(folder)
 
 
 def test_missing_things_are_named(tmp_path):
     with pytest.raises(NotFoundError, match=r"no such file or folder"):
-        store.load(Source(tmp_path / "no where"))
+        open_checkpoint(tmp_path / "no where")
     with pytest.raises(NotFoundError, match=r"no model\.safetensors or .* there"):
-        store.load(Source(tmp_path))
+        open_checkpoint(tmp_path)
 
 
 @pytest.mark.parametrize("after", range(0, 60, 7))
@@ -234,7 +234,7 @@ def test_a_failing_save_leaves_the_old_checkpoint(tmp_path, after):
         for name, array in loud.weights(CONFIG).items()
     }
     with pytest.raises(DiskFullError):
-        store.save_folder(folder, CONFIG, tensors)
+        writer.save_folder(folder, CONFIG, tensors)
     assert tree(folder) == before
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
@@ -242,7 +242,7 @@ def test_a_failing_save_leaves_the_old_checkpoint(tmp_path, after):
 def test_reading_maps_the_file_and_never_writes_it(tmp_path):
     folder = checkpoint(tmp_path / "folder")
     before = tree(folder)
-    tensor = store.load(Source(folder), mapped=True).tensors["layernorm.bias"]
+    tensor = open_checkpoint(folder).tensors["layernorm.bias"]
     array = tensor.read()
     array += 1
     assert tree(folder) == before
@@ -261,9 +261,9 @@ def test_a_checkpoint_is_read_from_python(tmp_path):
 
 def test_a_lost_classifier_is_noticed(tmp_path):
     folder = checkpoint(tmp_path / "folder")
-    config = store.load(Source(folder)).config
+    config = open_checkpoint(folder).config
     assert config.architectures == ("ConvNextForImageClassification",)
     convert(folder, tmp_path / "bare", "huggingface", drop_head=True)
     config.save_pretrained(tmp_path / "bare")
     with pytest.raises(PortError, match="where the weights have no classifier"):
-        store.load(Source(tmp_path / "bare"))
+        open_checkpoint(tmp_path / "bare")

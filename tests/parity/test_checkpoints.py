@@ -6,9 +6,8 @@ import torch
 import transformers
 
 from convnext import ConvNextConfig
-from convnext.checkpoints import store
+from convnext.checkpoints.checkpoint import open_checkpoint
 from convnext.checkpoints.params import BARE, HEADED
-from convnext.hub import Source
 from convnext.pt import ConvNextForImageClassification, ConvNextModel
 from convnext.tf import TFConvNextForImageClassification, TFConvNextModel
 from tests import loud
@@ -24,7 +23,7 @@ PAIRS = [(a, b) for a in WITH_HEAD for b in WITH_HEAD if a != b]
 
 def bits(folder):
     """Canonical name -> bytes of a saved folder."""
-    tensors = store.load(Source(folder)).tensors
+    tensors = open_checkpoint(folder).tensors
     return {name: tensor.read().tobytes() for name, tensor in tensors.items()}
 
 

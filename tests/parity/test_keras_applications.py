@@ -6,8 +6,7 @@ import pytest
 from keras.src.applications.convnext import ConvNeXt
 
 from convnext import convert
-from convnext.checkpoints import store
-from convnext.hub import Source
+from convnext.checkpoints.checkpoint import open_checkpoint
 from tests import loud
 from tests.parity import run
 
@@ -95,7 +94,7 @@ def test_its_files_are_read_and_compute_the_same(name, file, tmp_path):
     pixels = loud.images(config).astype("float32")
     path = tmp_path / file
     (model.save if file in ("x.keras", "whole.h5") else model.save_weights)(path)
-    assert store.load(Source(path)).config.depths == config.depths
+    assert open_checkpoint(path).config.depths == config.depths
     convert(path, tmp_path / "to", "huggingface")
     for load in (run.load_ours_pt, run.load_ours_tf):
         found = run.maps(load(tmp_path / "to", "float32"), pixels)["logits"]

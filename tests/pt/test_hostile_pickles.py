@@ -15,9 +15,8 @@ import pytest
 import torch
 
 from convnext import PortError
-from convnext.checkpoints import store
+from convnext.checkpoints.checkpoint import open_checkpoint
 from convnext.checkpoints.files import limits
-from convnext.hub import Source
 from tests import loud
 
 CONFIG = loud.CONFIGS["two stages"]
@@ -78,7 +77,7 @@ def test_no_code_runs(tmp_path, monkeypatch, state, code, where, is_zip):
     content = WHERE[where](CODE[code](), state)
     torch.save(content, "model.pth", _use_new_zipfile_serialization=is_zip)
     with pytest.raises(PortError, match=r"^model\.pth: .* without running code"):
-        store.load(Source("model.pth"))
+        open_checkpoint("model.pth")
     assert os.listdir() == ["model.pth"]
 
 
@@ -93,13 +92,13 @@ def test_what_training_scripts_keep_is_skipped(tmp_path, state, is_zip):
     }
     content = beside | {"model": OrderedDict(state)}
     torch.save(content, tmp_path / "x.pth", _use_new_zipfile_serialization=is_zip)
-    tensors = store.load(Source(tmp_path / "x.pth")).tensors
+    tensors = open_checkpoint(tmp_path / "x.pth").tensors
     assert tensors.keys() == state.keys()
     assert all(np.array_equal(tensors[name].read(), state[name]) for name in state)
 
 
 def read(path):
-    return [tensor.read() for tensor in store.load(Source(path)).tensors.values()]
+    return [tensor.read() for tensor in open_checkpoint(path).tensors.values()]
 
 
 def refused(path, match):
@@ -117,7 +116,7 @@ class Attributes(OrderedDict):
 
 def test_attributes_do_not_stand_for_methods(tmp_path, state):
     torch.save(Attributes(state), tmp_path / "x.pth")
-    assert store.load(Source(tmp_path / "x.pth")).tensors.keys() == state.keys()
+    assert open_checkpoint(tmp_path / "x.pth").tensors.keys() == state.keys()
 
 
 def replaced(state, value):
@@ -256,7 +255,7 @@ def test_a_zip_without_checksums_is_read(tmp_path, state):
         torch.save(state, tmp_path / "x.pth")
     finally:
         torch.serialization.set_crc32_options(True)
-    assert store.load(Source(tmp_path / "x.pth")).tensors.keys() == state.keys()
+    assert open_checkpoint(tmp_path / "x.pth").tensors.keys() == state.keys()
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit")

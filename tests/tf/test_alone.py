@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from convnext.checkpoints import store
+from convnext.checkpoints import writer
 from convnext.checkpoints.dialects import DIALECTS
 from convnext.checkpoints.tensors import Tensor
 from tests import loud
@@ -41,7 +41,7 @@ def written(path, dialect: str):
     arrays = {name: array.astype(np.float32) for name, array in loud.weights(config).items()}
     tensors = {name: Tensor.of(array) for name, array in arrays.items()}
     path.parent.mkdir(exist_ok=True)
-    store.write_file(path, config, tensors, DIALECTS[dialect])
+    writer.write_file(path, config, tensors, DIALECTS[dialect])
 
 
 def test_a_safetensors_folder_needs_no_torch(tmp_path):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from convnext import bundled
+from convnext.checkpoints.checkpoint import open_checkpoint
 from convnext.cli.main import main
-from convnext.hub import Source
 from convnext.running import open_runner
 from convnext.tf import TFConvNextForImageClassification, model
 from tests import loud
@@ -20,7 +20,7 @@ def checkpoint(tmp_path):
 
 def test_every_map_is_what_the_model_gives_layer_by_layer(checkpoint):
     images = loud.images(CONFIG).astype(np.float32)
-    found = open_runner(Source(checkpoint), "tf").run(images)
+    found = open_runner(open_checkpoint(checkpoint), "tf").run(images)
     network = TFConvNextForImageClassification.from_pretrained(checkpoint)
     expected = network(images, output_hidden_states=True)
     assert list(found) == ["stem", "stage1", "stage2", "pooled", "logits"]
@@ -28,12 +28,12 @@ def test_every_map_is_what_the_model_gives_layer_by_layer(checkpoint):
     for name, state in zip(names, expected.hidden_states, strict=True):
         assert loud.relative(found[name], state.numpy()) < 5e-6
     assert loud.relative(found["logits"], expected.logits.numpy()) < 5e-6
-    few = open_runner(Source(checkpoint), "tf").run(images, maps=False)
+    few = open_runner(open_checkpoint(checkpoint), "tf").run(images, maps=False)
     assert list(few) == ["pooled", "logits"]
 
 
 def test_other_sizes_and_numbers_are_not_traced_again(checkpoint, monkeypatch):
-    runner, traced = open_runner(Source(checkpoint), "tf"), []
+    runner, traced = open_runner(open_checkpoint(checkpoint), "tf"), []
     call = model.TFConvNextModel.call
 
     def counting(self, *arguments, **options):

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 from convnext import convert
-from convnext.checkpoints import store
-from convnext.hub import Source
+from convnext.checkpoints.checkpoint import open_checkpoint
 from convnext.tf import TFConvNextForImageClassification, TFConvNextModel
 from tests import loud
 
@@ -22,7 +21,7 @@ def case(request, tmp_path):
 
 
 def tensors(source):
-    loaded = store.load(Source(source)).tensors
+    loaded = open_checkpoint(source).tensors
     return {name: tensor.read().tobytes() for name, tensor in loaded.items()}
 
 
@@ -40,7 +39,7 @@ def test_written_models_load(case, tmp_path):
     convert(folder, tmp_path / "x.keras", "convnext-keras")
     model = keras.models.load_model(tmp_path / "x.keras")
     assert isinstance(model, cls)
-    assert model.config == store.load(Source(folder)).config
+    assert model.config == open_checkpoint(folder).config
     model.save_pretrained(tmp_path / "to")
     assert tensors(tmp_path / "to") == tensors(folder)
 
@@ -61,7 +60,7 @@ def test_a_model_file_tells_its_config(case, tmp_path):
     cls, _, folder = case
     model = cls.from_pretrained(folder, hidden_act="relu", layer_norm_eps=1e-5)
     model.save(tmp_path / "x.keras")
-    found = store.load(Source(tmp_path / "x.keras")).config
+    found = open_checkpoint(tmp_path / "x.keras").config
     assert (found.hidden_act, found.layer_norm_eps) == ("relu", 1e-5)
     done = convert(tmp_path / "x.keras", tmp_path / "y.keras", "convnext-keras", exact=True)
     assert done.notes == []

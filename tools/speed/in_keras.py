@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from convnext.checkpoints import store
+from convnext.checkpoints import reader
 from convnext.config import ConvNextConfig
 from convnext.hub import Source
 from convnext.verification import originals
@@ -73,7 +73,7 @@ def zeromodels(path: Path, config: ConvNextConfig, image: int) -> Any:
         image_size=image,
         num_classes=config.num_labels,
     )
-    tensors = store.read_tensors(path, Source(path))
+    tensors = reader.read_tensors(path, Source(path))
     state = {name: tensor.array("float32") for name, tensor in tensors.items()}
     ConvNeXtImageClassify.transfer_from_timm(model, state)
     return model
