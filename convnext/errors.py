@@ -28,3 +28,9 @@ class BuildError(RuntimeError):
 
 class CheckpointWarning(UserWarning):
     """What was assumed, chosen, left out or freshly initialised when a checkpoint was loaded."""
+
+
+def missing(what: str, *packages: str) -> str:
+    """The message of an ImportError: what needs packages, and the command that installs them."""
+    names = " and ".join(packages)
+    return f"{what} needs {names}: pip install {' '.join(packages)}"

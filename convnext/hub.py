@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
+from urllib.request import getproxies
 
-from convnext.errors import NotFoundError
+from convnext.errors import NotFoundError, missing
 
-_HUB_ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
-
-
+_HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
 _FILES = (".safetensors", ".bin", ".pth", ".pt", ".h5", ".keras", ".json", ".npz")
+
+# Ids that a name without an owner may mean; timm's README of its ConvNeXts, transformers' docs.
+PUBLISHED = (
+    *(f"facebook/convnext-{size}-224" for size in ("tiny", "small", "base", "large")),
+    "facebook/convnext-xlarge-224-22k-1k",
+    *(f"timm/convnext_{size}.fb_in1k" for size in ("tiny", "small", "base", "large")),
+    "timm/convnext_atto.d2_in1k",
+    "timm/convnext_femto.d1_in1k",
+    "timm/convnext_pico.d1_in1k",
+    "timm/convnext_nano.in12k_ft_in1k",
+)
 
 
 @dataclass(frozen=True)
@@ -85,10 +98,8 @@ class Source:
             from huggingface_hub import hf_hub_download
             from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
         except ImportError:
-            raise NotFoundError(
-                f"{self.name}: no such file or folder; to fetch it as a Hugging Face id, "
-                "pip install 'convnext[hub]'"
-            ) from None
+            needs = missing("fetching a Hugging Face id", "huggingface_hub")
+            raise NotFoundError(f"{self.name}: no such file or folder; {needs}") from None
         try:
             return Path(
                 hf_hub_download(
@@ -97,7 +108,7 @@ class Source:
                     subfolder=self.subfolder or None,
                     revision=self.revision,
                     cache_dir=self.cache_dir,
-                    local_files_only=self.local_files_only,
+                    local_files_only=self.local_files_only or _is_offline(),
                     token=self.token,
                     force_download=self.force_download,
                 )
@@ -119,7 +130,7 @@ class Source:
         if not _HUB_ID.fullmatch(name) or name.endswith(_FILES):
             raise NotFoundError(
                 f"{self.name}: no such file or folder, and not a Hugging Face id "
-                "(those read 'owner/name')"
+                f"(those read 'owner/name'){_perhaps(name)}"
             )
 
     def _cached(self) -> bool:
@@ -131,3 +142,26 @@ class Source:
             str(self.name), f"{prefix}config.json", cache_dir=self.cache_dir, revision=self.revision
         )
         return isinstance(found, str)
+
+
+def _perhaps(name: str) -> str:
+    """Which published ids a name without an owner may mean."""
+    if "/" in name or "convnext" not in name.lower():
+        return ""
+    size = re.split(r"[-_.]", name.lower().partition("convnext")[2].strip("-_."))[0]
+    found = [each for each in PUBLISHED if size and size in re.split(r"[-_.]", each)]
+    return f"; perhaps {' or '.join(found)} was meant" if found else ""
+
+
+@cache
+def _is_offline() -> bool:
+    """Whether the Hub's host has no address here. Its client would retry for half a minute."""
+    from huggingface_hub import constants
+
+    if getproxies():
+        return False  # the proxy knows the address
+    try:
+        socket.getaddrinfo(urlparse(constants.ENDPOINT).hostname, None)
+    except OSError:
+        return True
+    return False

@@ -63,7 +63,7 @@ def first_installed() -> str:
     """Raises ImportError where there is none; it says how to get one."""
     found = installed()
     if not found:
-        raise ImportError("no framework is installed: pip install 'convnext[pt]' or 'convnext[tf]'")
+        raise ImportError("no framework is installed: pip install torch, or tensorflow and keras")
     return found[0]
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from convnext import checks
 from convnext.classification.predictions import Prediction, named
+from convnext.errors import missing
 
 _ROWS = 1000  # of a parquet file, held in memory at once
 
@@ -110,5 +111,5 @@ def _pyarrow() -> tuple[Any, Any]:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise ImportError("parquet needs pyarrow: pip install 'convnext[parquet]'") from error
+        raise ImportError(missing("a .parquet file", "pyarrow")) from error
     return pyarrow, pyarrow.parquet

@@ -40,9 +40,9 @@ def declare(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--tolerance",
         type=float,
-        default=TOLERANCE,
         metavar="X",
-        help="greatest difference, relative to each map's greatest value; default %(default)g",
+        help="greatest difference, relative to each map's greatest value; default "
+        f"{TOLERANCE:g}, more for narrow types",
     )
     command.add_argument(
         "--plot", type=Path, metavar="FILE", help="draw the differences, map by map, such as x.png"

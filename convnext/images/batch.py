@@ -6,6 +6,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from convnext.errors import missing
+
 # return_tensors -> the module it needs
 FRAMEWORKS = {"np": "numpy", "pt": "torch", "tf": "tensorflow"}
 
@@ -47,7 +49,6 @@ def as_tensor(array: np.ndarray, framework: str) -> Any:
         import tensorflow as tf
     except ImportError as error:
         raise ImportError(
-            f"return_tensors={framework!r} needs {FRAMEWORKS[framework]}: "
-            f"pip install 'convnext[{framework}]'"
+            missing(f"return_tensors={framework!r}", FRAMEWORKS[framework])
         ) from error
     return tf.convert_to_tensor(array)

@@ -1,9 +1,11 @@
 """ConvNeXt for PyTorch."""
 
+from convnext.errors import missing
+
 try:
     import torch.utils._pytree as pytree
 except ImportError as error:
-    raise ImportError("convnext.pt needs PyTorch: pip install 'convnext[pt]'") from error
+    raise ImportError(missing("convnext.pt", "torch")) from error
 
 from convnext import outputs
 from convnext.pt.fast import fast

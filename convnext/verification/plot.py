@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from convnext.errors import missing
 from convnext.verification.compare import Verification
 
 FLOOR = 1e-9  # equal maps are drawn here: the axis is logarithmic
@@ -58,5 +59,5 @@ def _figure() -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError("--plot needs matplotlib: pip install 'convnext[plot]'") from error
+        raise ImportError(missing("--plot", "matplotlib")) from error
     return Figure(figsize=(8, 4), layout="constrained")

@@ -204,6 +204,6 @@ for name in ("pt", "tf"):
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
-        "return_tensors='pt' needs torch: pip install 'convnext[pt]'",
-        "return_tensors='tf' needs tensorflow: pip install 'convnext[tf]'",
+        "return_tensors='pt' needs torch: pip install torch",
+        "return_tensors='tf' needs tensorflow: pip install tensorflow",
     ]

@@ -49,11 +49,11 @@ with tempfile.TemporaryDirectory() as folder:
 @pytest.mark.parametrize(
     ("code", "advice"),
     [
-        ("import convnext.pt", "pip install 'convnext[pt]'"),
-        ("import convnext.tf", "pip install 'convnext[tf]'"),
+        ("import convnext.pt", "pip install torch"),
+        ("import convnext.tf", "pip install tensorflow keras"),
         (
             "import convnext; convnext.ConvNextConfig.from_pretrained('acme/tiny')",
-            "pip install 'convnext[hub]'",
+            "pip install huggingface_hub",
         ),
     ],
 )

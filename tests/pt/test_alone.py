@@ -51,4 +51,4 @@ def test_the_block_blocks(module):
 def test_it_asks_for_torch_by_name():
     done = run("sys.modules['torch'] = None\nimport convnext.pt")
     assert done.returncode == 1
-    assert "convnext.pt needs PyTorch: pip install 'convnext[pt]'" in done.stderr
+    assert "convnext.pt needs torch: pip install torch" in done.stderr
