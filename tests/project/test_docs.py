@@ -80,6 +80,19 @@ def test_every_link_and_every_named_file_is_there(page: Path) -> None:
     assert not missing
 
 
+def test_every_page_is_reachable_from_the_readme() -> None:
+    reached, new = set(), {ROOT / "README.md"}
+    while new:
+        reached |= new
+        new = {page for known in new for page in linked(known)} - reached
+    assert not [relative(page) for page in PAGES if page not in reached]
+
+
+def linked(page: Path) -> set[Path]:
+    links = re.findall(r"\]\(([\w./-]+\.md)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+    return {(page.parent / link).resolve() for link in links}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=relative)
 def test_every_make_target_is_there(page: Path) -> None:
     named = re.findall(r"(?:`|^)make ([a-z-]+)", page.read_text(encoding="utf-8"), re.MULTILINE)
