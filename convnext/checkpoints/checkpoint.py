@@ -23,6 +23,7 @@ from convnext.hub import Source
 from convnext.preprocessing import Preprocessing
 
 SHOWN = 4  # names of tensors that a note lists
+TRAINING = ("optimizer", "metrics")  # what Keras' names of its slots begin with
 
 
 @dataclass(frozen=True)
@@ -215,10 +216,16 @@ def _assumed(
 
 
 def _left_out(names: Sequence[str]) -> list[str]:
-    if not names:
-        return []
+    """What of a larger model was left out; what training keeps for itself comes last."""
+    training = [name for name in names if name.startswith(TRAINING)]
+    around = [name for name in names if name not in training]
+    found = {"not part of the network, left out": around, "of the training, left out": training}
+    return [f"{what}: {_few(names)}" for what, names in found.items() if names]
+
+
+def _few(names: Sequence[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return [f"not part of the network, left out: {', '.join(names[:SHOWN])}{more}"]
+    return ", ".join(names[:SHOWN]) + more
 
 
 def _preprocessing(source: Source) -> tuple[Preprocessing, tuple[str, ...]]:

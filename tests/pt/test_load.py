@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from convnext import ConvNextConfig
+from convnext import CheckpointWarning, ConvNextConfig, convert
 from convnext.pt import ConvNextForImageClassification, ConvNextModel
 from tests.pt import tiny
 
@@ -77,24 +77,35 @@ def test_a_head_checkpoint_gives_a_base_model(folder):
         "unexpected_keys": HEAD,
         "mismatched_keys": [],
         "error_msgs": [],
+        "notes": [f"the model has no place for: {', '.join(HEAD)}"],
     }
 
 
-def test_a_base_checkpoint_gives_a_head_model_with_a_fresh_classifier(tmp_path, caplog):
+def test_a_base_checkpoint_gives_a_head_model_with_a_fresh_classifier(tmp_path):
     tiny.base().save_pretrained(tmp_path)
     torch.manual_seed(0)
-    model, info = ConvNextForImageClassification.from_pretrained(tmp_path, output_loading_info=True)
+    with pytest.warns(CheckpointWarning, match="fresh weights.*classifier.weight"):
+        model, info = ConvNextForImageClassification.from_pretrained(
+            tmp_path, output_loading_info=True
+        )
     assert tiny.same_state(model.convnext, tiny.base())
     assert info["missing_keys"] == HEAD
-    assert "classifier.weight" in caplog.text
     assert 0.005 < model.classifier.weight.std() < 0.05
     assert torch.equal(model.classifier.bias, torch.zeros(3))
 
 
-def test_nothing_is_said_of_a_full_match(folder, caplog):
+def test_nothing_is_said_of_a_full_match(folder, recwarn):
     _, info = ConvNextForImageClassification.from_pretrained(folder, output_loading_info=True)
     assert not any(info.values())
-    assert caplog.text == ""
+    assert not list(recwarn)
+
+
+def test_what_a_file_does_not_state_is_a_warning(folder, tmp_path):
+    bare = convert(folder, tmp_path / "x.safetensors", "huggingface").path
+    with pytest.warns(CheckpointWarning, match="no config with it: layer_norm_eps"):
+        model, info = ConvNextModel.from_pretrained(bare, output_loading_info=True)
+    assert info["notes"][0].startswith("x.safetensors has no config with it")
+    assert tiny.same_state(model, tiny.base())
 
 
 def test_another_number_of_labels_needs_permission(folder):
