@@ -16,9 +16,15 @@ from convnext.hub import Source
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; ValueError names the file when it holds anything else."""
+    """The JSON object in a file, which may begin with a byte order mark.
+
+    Raises:
+        ValueError: the file holds anything else, a key twice, or a number that JSON has not (NaN,
+            Infinity); it names the file.
+    """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8-sig")
+        values = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not valid JSON ({error})") from None
     if not isinstance(values, dict):
@@ -26,12 +32,25 @@ def read_json(path: Path) -> dict[str, Any]:
     return values
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"the key {twice!r} stands twice in one object; keep one")
+    return values
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is no number of JSON; give a finite one")
+
+
 def to_json(values: Mapping[str, Any]) -> str:
     return json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 class JsonFile(ABC):
-    """Base of frozen dataclasses that are kept as one JSON file of a checkpoint folder.
+    """Base of dataclasses that are kept as one JSON file of a checkpoint folder.
 
     Keys of a file that the class does not know are kept in `extra` and written back.
     """

@@ -66,7 +66,8 @@ def _counts(style: _Style, area: int, channels: int) -> tuple[int, int, int]:
     """Code blocks, precincts and packets of a tile of so many pixels; one more for each edge."""
     blocks = precincts = 0
     for resolution, sides in enumerate(style.precincts):
-        pixels = max(1, area >> 2 * (style.levels - resolution))
+        pixels = area >> 2 * (style.levels - resolution)
+        pixels = pixels * 3 // 4 if resolution else pixels  # the rest are smaller resolutions
         halved = [max(0, side - 1) for side in sides]  # in each of three bands
         precincts += channels * (1 + (pixels >> sum(halved)))
         blocks += channels * (3 + (pixels >> min(style.block, sum(halved))))

@@ -44,7 +44,7 @@ SCANNED_PIXELS = 1_000_000_000
 PYTHON_PIXELS = 4_000_000
 
 # JPEG 2000: bytes that OpenJPEG takes for what a codestream may ask for in any number.
-CODE_BLOCK, PRECINCT, TILE = 480, 2_200, 14_000
+CODE_BLOCK, PRECINCT, TILE = 480, 600, 14_000
 PACKETS = 10_000_000  # 0.3 us each: 3 s
 CHANNELS = 4  # as many as Pillow reads
 
