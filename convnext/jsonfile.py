@@ -63,13 +63,17 @@ class JsonFile(ABC):
         return tuple(field.name for field in fields(cls) if field.name != "extra")  # type: ignore[arg-type]
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Build from the content of a file: null means the default, unknown keys go to `extra`."""
+    def from_dict(cls, values: Mapping[str, Any], **overrides: Any) -> Self:
+        """Build from the content of a file: null means the default, unknown keys go to `extra`.
+
+        `overrides` are fields instead of the file's; another name is a TypeError.
+        """
         known = cls._known(values)
         names = cls.field_names()
         own = {key: value for key, value in known.items() if key in names and value is not None}
         extra = {key: value for key, value in known.items() if key not in names}
-        return cls(**own, extra=extra)  # type: ignore[call-arg]
+        built = cls(**own, extra=extra)  # type: ignore[call-arg]
+        return built.replace(**overrides) if overrides else built
 
     @classmethod
     def from_json_file(cls, path: str | os.PathLike[str]) -> Self:
@@ -128,13 +132,14 @@ class JsonFile(ABC):
         with atomic.new_path(Path(path), overwrite=True) as partial:
             partial.write_text(self.to_json_string(), encoding="utf-8")
 
-    def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
-        """Write the file into a folder, making the folder where it is missing."""
+    def save_pretrained(self, save_directory: str | os.PathLike[str]) -> list[str]:
+        """Write the file into a folder, made where it is missing; returns its path in a list."""
         folder = Path(save_directory)
         if folder.is_file():
             raise NotFoundError(f"{folder} is a file; give a folder to save into")
         folder.mkdir(parents=True, exist_ok=True)
         self.to_json_file(folder / self.FILE)
+        return [str(folder / self.FILE)]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__} {self.to_json_string().rstrip()}"

@@ -36,6 +36,9 @@ SCAN_BYTES = 2  # for each channel, where a JPEG has several scans
 # Conversions to 8 bits, RGB or grey: bytes a pixel, with the decoded image.
 TO_8_BITS, ON_WHITE, TO_MODE = 25, 14, 8
 
+# Of the result, for each channel: a byte, the same again, and a float.
+OUTPUT = 6
+
 # JPEG: each scan passes over the whole image, at up to 10 ns a pixel: 10 s. Encoders write at
 # most about 15 scans, so that this is an image of 60 megapixels.
 SCANNED_PIXELS = 1_000_000_000
