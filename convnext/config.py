@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar, NamedTuple
@@ -58,15 +59,29 @@ _FOLLOWERS = {
     "out_indices": ("out_features",),
 }
 
+# What decides the shapes and the arithmetic of a network, which has them once it is built.
+NETWORK = (
+    "num_channels", "patch_size", "hidden_sizes", "depths", "hidden_act", "layer_norm_eps",
+    "layer_scale_init_value", "drop_path_rate", "num_labels",
+)  # fmt: skip
+
+# The greatest values, far above every published network's: 4 stages of up to 36 blocks and 3,072
+# channels. A config.json of a few bytes must not take a machine's memory.
+MOST_STAGES, MOST_BLOCKS, MOST_CHANNELS, MOST_PIXELS = 16, 1_000, 65_536, 65_536
+
 # Fields that a config.json leaves out while they have their default, as transformers does.
 _QUIET = ("problem_type", "output_hidden_states", "return_dict", "dtype", "architectures")
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False)
 class ConvNextConfig(JsonFile):
     """The architecture and labels of a ConvNeXt, under the field names of Hugging Face's config.
 
-    Immutable: `config.replace(num_labels=10)` gives a changed copy. Fields that say one thing
+    `config.replace(num_labels=10)` gives a changed copy, and `config.num_labels = 10` changes it in
+    place by the same rules. Other names may be assigned too, such as `config.use_cache`: they are
+    keys of `extra`, and those that begin with an underscore are kept and not written. A network
+    binds its config, and then a change that the network cannot follow is refused. Copies are bound
+    to no network; configs of equal fields are equal, and have no hash. Fields that say one thing
     twice in transformers (`num_stages` and `depths`; `num_labels`, `id2label` and `label2id`;
     `out_features` and `out_indices`) are derived from whichever is given, and refused where they
     contradict each other.
@@ -170,6 +185,57 @@ class ConvNextConfig(JsonFile):
         derived = {follower for name in changes for follower in _FOLLOWERS.get(name, ())}
         return super().replace(**dict.fromkeys(derived) | changes)
 
+    def update(self, values: Mapping[str, Any]) -> None:
+        """Change several fields in place, all or none."""
+        known = {key: value for key, value in values.items() if key in self.field_names()}
+        other = {key: value for key, value in values.items() if key not in known}
+        self._become(self.replace(**known, extra={**self.extra, **other}))
+
+    def bind(self, names: Sequence[str] = NETWORK) -> None:
+        """Refuse, from now on, assignments that change these fields; a network calls this."""
+        self._set(_bound=(*self._bound, *names))
+
+    @property
+    def _bound(self) -> tuple[str, ...]:
+        return self.__dict__.get("_bound", ())
+
+    def _become(self, changed: ConvNextConfig) -> None:
+        """Take over every field of another config, if the network allows it."""
+        for name in self._bound:
+            old, new = getattr(self, name), getattr(changed, name)
+            if old != new:
+                raise ValueError(
+                    f"{name} must stay {old!r}, which a network was built with, got {new!r}; build "
+                    f"another from config.replace({name}=...), or load one with "
+                    f"from_pretrained(..., {name}=...)"
+                )
+        self._set(**{name: getattr(changed, name) for name in (*self.field_names(), "extra")})
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """An assignment: a field and what follows from it, or a key of `extra`."""
+        if "extra" not in self.__dict__ or name.startswith("_"):  # the constructor's, or private
+            self._set(**{name: value})
+        elif name in (*self.field_names(), "extra"):
+            self._become(self.replace(**{name: value}))
+        elif hasattr(type(self), name):
+            raise AttributeError(f"{name} follows from other fields; assign those")
+        else:
+            self._set(extra={**self.extra, name: value})
+
+    def __getattr__(self, name: str) -> Any:
+        """Keys of `extra`; only asked for what is no field."""
+        try:
+            return self.__dict__["extra"][name]
+        except KeyError:
+            raise AttributeError(f"{type(self).__name__} has no {name}") from None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles, which belong to no network."""
+        return {name: value for name, value in self.__dict__.items() if name != "_bound"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._set(**state)
+
     def to_dict(self) -> dict[str, Any]:
         """Every field, `model_type`, `stage_names` and the extra keys, as JSON types."""
         values = {name: _plain(getattr(self, name)) for name in self.field_names()}
@@ -183,6 +249,10 @@ class ConvNextConfig(JsonFile):
         values = self.to_dict()
         return to_json({k: v for k, v in values.items() if k not in _QUIET or v != defaults[k]})
 
+    def to_diff_dict(self) -> dict[str, Any]:
+        """What `to_json_string` writes, under the name that transformers' tools ask for."""
+        return json.loads(self.to_json_string())
+
     @classmethod
     def _known(cls, values: Mapping[str, Any]) -> dict[str, Any]:
         known = {key: value for key, value in values.items() if key != "stage_names"}
@@ -190,12 +260,13 @@ class ConvNextConfig(JsonFile):
             raise checks.refuse("model_type", values["model_type"], repr(cls.model_type))
         if known.get("id2label") is not None:
             known.pop("label2id", None)  # files keep stale ones; the inverse is derived
+            known.pop("num_labels", None)  # transformers counts the names, whatever stands here
         if "torch_dtype" in known:
             known.setdefault("dtype", known.pop("torch_dtype"))
         return known
 
     def __post_init__(self) -> None:
-        self._set(**_network(self))
+        self._set(extra=dict(self.extra), **_network(self))
         self._set(**_outputs(self.stage_names, self.out_features, self.out_indices))
         names = labels.resolve(self.num_labels, self.id2label, self.label2id)
         self._set(**dict(zip(("num_labels", "id2label", "label2id"), names, strict=True)))
@@ -203,28 +274,30 @@ class ConvNextConfig(JsonFile):
             output_hidden_states=checks.flag("output_hidden_states", self.output_hidden_states),
             return_dict=checks.flag("return_dict", self.return_dict),
             architectures=self.architectures and tuple(self.architectures),
-            extra=dict(self.extra),
+            dtype=None if self.dtype is None else str(self.dtype).removeprefix("torch."),
         )
         if self.problem_type is not None:
             checks.one_of("problem_type", self.problem_type, PROBLEM_TYPES)
 
     def _set(self, **values: Any) -> None:
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
+        self.__dict__.update(values)
 
 
 def _network(config: ConvNextConfig) -> dict[str, Any]:
     """The checked fields that decide shapes and arithmetic."""
-    depths = checks.integers("depths", config.depths or SIZES["tiny"].depths, 1)
-    widths = checks.integers("hidden_sizes", config.hidden_sizes or SIZES["tiny"].hidden_sizes, 1)
+    tiny = SIZES["tiny"]
+    depths = checks.integers("depths", config.depths or tiny.depths, 1, MOST_BLOCKS, MOST_STAGES)
+    widths = checks.integers(
+        "hidden_sizes", config.hidden_sizes or tiny.hidden_sizes, 1, MOST_CHANNELS, MOST_STAGES
+    )
     if len(widths) != len(depths):
         raise checks.refuse("hidden_sizes", widths, f"one width for each of depths {depths}")
     if config.num_stages not in (None, len(depths)):
         raise checks.refuse("num_stages", config.num_stages, f"the length of depths {depths}")
     one_side = not isinstance(config.image_size, Sequence)
     return {
-        "num_channels": checks.integer("num_channels", config.num_channels, 1),
-        "patch_size": checks.integer("patch_size", config.patch_size, 1),
+        "num_channels": checks.integer("num_channels", config.num_channels, 1, MOST_CHANNELS),
+        "patch_size": checks.integer("patch_size", config.patch_size, 1, MOST_PIXELS),
         "num_stages": len(depths),
         "hidden_sizes": widths,
         "depths": depths,
@@ -235,9 +308,9 @@ def _network(config: ConvNextConfig) -> dict[str, Any]:
             "layer_scale_init_value", config.layer_scale_init_value
         ),
         "drop_path_rate": checks.number("drop_path_rate", config.drop_path_rate, 0, below=1),
-        "image_size": checks.integer("image_size", config.image_size, 1)
+        "image_size": checks.integer("image_size", config.image_size, 1, MOST_PIXELS)
         if one_side
-        else checks.integers("image_size", config.image_size, 1),
+        else checks.integers("image_size", config.image_size, 1, MOST_PIXELS, 2),
     }
 
 

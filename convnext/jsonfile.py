@@ -16,9 +16,15 @@ from convnext.hub import Source
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; ValueError names the file when it holds anything else."""
+    """The JSON object in a file, which may begin with a byte order mark.
+
+    Raises:
+        ValueError: the file holds anything else, a key twice, or a number that JSON has not (NaN,
+            Infinity); it names the file.
+    """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8-sig")
+        values = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not valid JSON ({error})") from None
     if not isinstance(values, dict):
@@ -26,12 +32,25 @@ def read_json(path: Path) -> dict[str, Any]:
     return values
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"the key {twice!r} stands twice in one object; keep one")
+    return values
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is no number of JSON; give a finite one")
+
+
 def to_json(values: Mapping[str, Any]) -> str:
     return json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 class JsonFile(ABC):
-    """Base of frozen dataclasses that are kept as one JSON file of a checkpoint folder.
+    """Base of dataclasses that are kept as one JSON file of a checkpoint folder.
 
     Keys of a file that the class does not know are kept in `extra` and written back.
     """
@@ -44,13 +63,17 @@ class JsonFile(ABC):
         return tuple(field.name for field in fields(cls) if field.name != "extra")  # type: ignore[arg-type]
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Build from the content of a file: null means the default, unknown keys go to `extra`."""
+    def from_dict(cls, values: Mapping[str, Any], **overrides: Any) -> Self:
+        """Build from the content of a file: null means the default, unknown keys go to `extra`.
+
+        `overrides` are fields instead of the file's; another name is a TypeError.
+        """
         known = cls._known(values)
         names = cls.field_names()
         own = {key: value for key, value in known.items() if key in names and value is not None}
         extra = {key: value for key, value in known.items() if key not in names}
-        return cls(**own, extra=extra)  # type: ignore[call-arg]
+        built = cls(**own, extra=extra)  # type: ignore[call-arg]
+        return built.replace(**overrides) if overrides else built
 
     @classmethod
     def from_json_file(cls, path: str | os.PathLike[str]) -> Self:
@@ -109,13 +132,14 @@ class JsonFile(ABC):
         with atomic.new_path(Path(path), overwrite=True) as partial:
             partial.write_text(self.to_json_string(), encoding="utf-8")
 
-    def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
-        """Write the file into a folder, making the folder where it is missing."""
+    def save_pretrained(self, save_directory: str | os.PathLike[str]) -> list[str]:
+        """Write the file into a folder, made where it is missing; returns its path in a list."""
         folder = Path(save_directory)
         if folder.is_file():
             raise NotFoundError(f"{folder} is a file; give a folder to save into")
         folder.mkdir(parents=True, exist_ok=True)
         self.to_json_file(folder / self.FILE)
+        return [str(folder / self.FILE)]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__} {self.to_json_string().rstrip()}"

@@ -12,6 +12,10 @@ from convnext.jsonfile import JsonFile
 # From this size on an image is stretched to the square whole, as the paper evaluates at 384.
 WARP_FROM = 384
 
+# The greatest size: 300 MB for one image, while published files have at most 1,024 pixels. And the
+# greatest value that images may become: real files stay below 2,000.
+LARGEST_SIZE, LARGEST_VALUE = 4096, 1e6
+
 # Filters by their numbers in Pillow (and in transformers' files), with Pillow's names.
 RESAMPLE = dict(
     enumerate(("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming", "mks2013", "mks2021"))
@@ -97,6 +101,20 @@ class Preprocessing(JsonFile):
             checks.flag(name, getattr(self, name))
         for name, value in checked.items():
             object.__setattr__(self, name, value)
+        self._check_values()
+
+    def _check_values(self) -> None:
+        """Whether black and full stay within the numbers that a network can take."""
+        full = 255 * (self.rescale_factor if self.do_rescale else 1.0)
+        moments = zip(self.image_mean, self.image_std, strict=True)  # type: ignore[arg-type]
+        for mean, std in moments if self.do_normalize else [(0.0, 1.0)]:
+            greatest = max(abs(mean), abs(full - mean))
+            if greatest > LARGEST_VALUE * std:
+                raise ValueError(
+                    f"image_std, image_mean and rescale_factor must keep values within "
+                    f"{LARGEST_VALUE:g}, got mean {mean:g}, standard deviation {std:g} and values "
+                    f"up to {full:g}"
+                )
 
 
 def _filter(resample: Any) -> int:
@@ -109,14 +127,19 @@ def _filter(resample: Any) -> int:
 
 def _side(size: Any) -> int:
     """n of n, {"shortest_edge": n} or a square {"height": n, "width": n}."""
-    numbers = size
+    allowed = (
+        'n, {"shortest_edge": n} or a square {"height": n, "width": n}: ConvNeXt\'s preprocessing '
+        "makes squares. For other shapes resize the images yourself and pass do_resize=False"
+    )
     if isinstance(size, Mapping):
         given = {key: value for key, value in size.items() if value is not None}
         square = given.keys() == {"height", "width"} and given["height"] == given["width"]
         if not square and given.keys() != {"shortest_edge"}:
-            raise checks.refuse("size", size, 'n, {"shortest_edge": n} or a square')
-        numbers = given["height" if square else "shortest_edge"]
-    return checks.integer("size", numbers, 1)
+            raise ValueError(f"size must be {allowed}; got {size!r}")
+        size = given["height" if square else "shortest_edge"]
+    elif isinstance(size, Sequence):
+        raise ValueError(f"size must be {allowed}; got {size!r}")
+    return checks.integer("size", size, 1, LARGEST_SIZE)
 
 
 def _per_channel(mean: Any, std: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:

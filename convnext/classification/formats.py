@@ -14,6 +14,7 @@ import numpy as np
 from convnext import checks
 from convnext.classification.predictions import Prediction, named
 from convnext.errors import missing
+from convnext.text import cell, encodable
 
 _ROWS = 1000  # of a parquet file, held in memory at once
 
@@ -50,7 +51,10 @@ def write_jsonl(path: Path, predictions: Iterator[Prediction], layout: Layout) -
 
 
 def write_csv(path: Path, predictions: Iterator[Prediction], layout: Layout) -> None:
-    """A heading, then one line an image: label_1, index_1, probability_1, label_2, ..."""
+    """A heading, then one line an image: label_1, index_1, probability_1, label_2, ...
+
+    Text that a spreadsheet would run as a formula has an apostrophe before it.
+    """
     ranks = range(1, layout.top_k + 1)
     fields = [f"{field}_{rank}" for rank in ranks for field in ("label", "index", "probability")]
     fields += [f"feature_{i}" for i in range(1, layout.features + 1)]
@@ -61,7 +65,8 @@ def write_csv(path: Path, predictions: Iterator[Prediction], layout: Layout) -> 
             values = [value for label in row["labels"] for value in label.values()]
             values += row.get("features") or []
             values += [""] * (len(fields) - len(values))
-            lines.writerow([row["image"], row["error"], *values])
+            cells = [row["image"], row["error"], *values]
+            lines.writerow([cell(value) if isinstance(value, str) else value for value in cells])
 
 
 def write_parquet(path: Path, predictions: Iterator[Prediction], layout: Layout) -> None:
@@ -86,19 +91,14 @@ WRITERS: dict[str, Write] = {
 
 def row_of(prediction: Prediction, layout: Layout) -> dict[str, Any]:
     row: dict[str, Any] = {
-        "image": printable(prediction.image),
-        "error": None if prediction.error is None else printable(prediction.error),
+        "image": encodable(prediction.image),
+        "error": None if prediction.error is None else encodable(prediction.error),
         "labels": named(prediction.best, layout.names),
     }
     if layout.features:
         found = prediction.features
         row["features"] = None if found is None else _shortest(found)
     return row
-
-
-def printable(path: str) -> str:
-    """File names may hold bytes that are no text; those are written as \\udcff."""
-    return path.encode("utf-8", "backslashreplace").decode()
 
 
 def _shortest(values: np.ndarray) -> list[float]:

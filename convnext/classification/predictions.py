@@ -42,6 +42,36 @@ def likeliest(logits: np.ndarray, count: int) -> list[list[Score]]:
     ]
 
 
+def predictions(
+    images: Sequence[str], logits: np.ndarray | None, pooled: np.ndarray | None, count: int
+) -> list[Prediction]:
+    """What a network's outputs say of images.
+
+    Args:
+        images: their paths.
+        logits: (N, L), or None where there is no classifier.
+        pooled: (N, C), or None where nobody asked for it.
+        count: classes of each image.
+
+    Returns:
+        One prediction an image; an error where its outputs are not finite: NaN is no class.
+    """
+    found = []
+    for i, image in enumerate(images):
+        outputs = {"logits": logits, "features": pooled}
+        bad = [name for name, rows in outputs.items() if rows is not None and not _finite(rows[i])]
+        if bad:
+            found.append(Prediction(image, error=f"the {bad[0]} are not finite"))
+            continue
+        best = [] if logits is None else likeliest(logits[i : i + 1], count)[0]
+        found.append(Prediction(image, None, best, None if pooled is None else pooled[i]))
+    return found
+
+
+def _finite(values: np.ndarray) -> bool:
+    return bool(np.isfinite(values.astype(np.float64)).all())
+
+
 def named(best: Sequence[Score], names: Sequence[str]) -> list[dict[str, Any]]:
     """Scores as JSON has them, with the classes' names."""
     return [{"label": names[score.index], **vars(score)} for score in best]

@@ -22,7 +22,7 @@ from convnext.checkpoints.checkpoint import Checkpoint
 from convnext.classification import formats, sheet
 from convnext.classification.decoding import Decoded, DecodingPool
 from convnext.classification.journal import Journal, Listed
-from convnext.classification.predictions import Prediction, likeliest
+from convnext.classification.predictions import Prediction, predictions
 from convnext.inputs import shape_problem
 from convnext.running import Runner
 
@@ -148,11 +148,12 @@ class Classification:
                 sizes.setdefault(np.shape(pixels), []).append(i)
         for places in sizes.values():
             maps = runner.run(np.concatenate([decoded[i] for i in places]), maps=False)
-            head = runner.checkpoint.parts.head
-            best = likeliest(maps["logits"], self.top_k) if head else [[]] * len(places)
-            for j, i in enumerate(places):
-                kept = maps["pooled"][j] if self.features else None
-                found[i] = found[i]._replace(best=best[j], features=kept)
+            logits = maps["logits"] if runner.checkpoint.parts.head else None
+            pooled = maps["pooled"] if self.features else None
+            paths = [batch[i].path for i in places]
+            results = predictions(paths, logits, pooled, self.top_k)
+            for i, result in zip(places, results, strict=True):
+                found[i] = result
         return found
 
     def _write(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from functools import cache
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 
+from convnext.classification import fonts
 from convnext.classification.predictions import Prediction
 from convnext.images import reading
 
@@ -55,7 +55,8 @@ def _draw_one(
     lines.append(Path(prediction.image).name)
     for i, line in enumerate(lines):
         place = (left, top + _TILE + 2 + i * _TEXT // 2)
-        canvas.text(place, _fitting(canvas, line), fill=ink, font=_font())
+        drawn, font = fonts.fitting(line)
+        canvas.text(place, _cut(canvas, drawn, font), fill=ink, font=font)
 
 
 def _small(prediction: Prediction) -> Image.Image | None:
@@ -69,16 +70,10 @@ def _small(prediction: Prediction) -> Image.Image | None:
     return ImageOps.contain(image.bands[0], (_TILE, _TILE)).convert("RGB")
 
 
-def _fitting(canvas: ImageDraw.ImageDraw, line: str) -> str:
+def _cut(canvas: ImageDraw.ImageDraw, line: str, font: fonts.Font) -> str:
     """The line, cut to the width of a tile."""
-    line = line.encode("utf-8", "replace").decode()
     short = line
-    while canvas.textlength(short, font=_font()) > _TILE and len(line) > 1:
+    while canvas.textlength(short, font=font) > _TILE and len(line) > 1:
         line = line[:-1]
         short = f"{line}..."
     return short
-
-
-@cache
-def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(12)

@@ -17,6 +17,7 @@ from convnext.cli import options, show
 from convnext.cli.quiet import quiet_stderr
 from convnext.images import listing
 from convnext.running import FRAMEWORKS, Runner, first_installed, open_runner
+from convnext.text import printable
 
 HELP = "label images"
 DESCRIPTION = (
@@ -132,8 +133,8 @@ def show_table(predictions: Iterator[Prediction], layout: formats.Layout) -> Non
         for i, label in enumerate(labels):
             chance = label["probability"]
             shown = "" if chance is None else f"{chance:.4f}"
-            name = show.printable(row["image"]) if i == 0 else ""
-            rows.append([name, show.printable(label["label"]), shown])
+            name = printable(row["image"]) if i == 0 else ""
+            rows.append([name, printable(label["label"]), shown])
     show.table(["image", "label", "probability"], rows, numbers=1)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from convnext.cli import classify, convert, inspect, verify
 from convnext.cli.options import REFUSED
-from convnext.cli.show import printable
+from convnext.text import printable
 from convnext.version import __version__
 
 COMMANDS = {"inspect": inspect, "convert": convert, "verify": verify, "classify": classify}

@@ -24,20 +24,11 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from convnext.text import printable
+
 console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 STYLES = {"ok": "green", "beyond": "red"}  # of whole cells
-
-
-def printable(text: str, *, lines: bool = False) -> str:
-    """Text of a user's file for a terminal: control characters and odd bytes are escaped.
-
-    `lines` leaves newlines as they are.
-    """
-    kept = "\n" if lines else ""
-    return "".join(
-        c if c.isprintable() or c in kept else c.encode("unicode_escape").decode() for c in text
-    )
 
 
 def line(text: str, *, error: bool = False) -> None:

@@ -25,6 +25,9 @@ import numpy as np
 # Channel counts that an RGB or a grey network can take: grey, RGB, RGBA.
 _CONVERTIBLE = (1, 3, 4)
 
+# What tf.data.map, tf.function and Keras give instead of a tensor.
+_SYMBOLIC = ("SymbolicTensor", "KerasTensor")
+
 AXES = {"channels_first": -3, "channels_last": -1}
 
 
@@ -34,7 +37,16 @@ def is_array(value: object) -> bool:
 
 
 def to_numpy(value: Any) -> np.ndarray:
-    """The values of an array or tensor in host memory, bfloat16 widened to float32."""
+    """The values of an array or tensor in host memory, bfloat16 widened to float32.
+
+    Raises:
+        ValueError: a tensor of a graph that is being traced has no values yet.
+    """
+    if type(value).__name__ in _SYMBOLIC:
+        raise ValueError(
+            "a tensor of a graph has no values yet; in tf.data call the extractor through "
+            "tf.py_function, or preprocess in the graph: export(with_preprocessing=True)"
+        )
     if hasattr(value, "detach"):  # torch: leave the graph and the device first
         value = value.detach().cpu()
         if str(value.dtype) == "torch.bfloat16":

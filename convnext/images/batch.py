@@ -9,7 +9,7 @@ import numpy as np
 from convnext.errors import missing
 
 # return_tensors -> the module it needs
-FRAMEWORKS = {"np": "numpy", "pt": "torch", "tf": "tensorflow"}
+FRAMEWORKS = {"np": "numpy", "pt": "torch", "tf": "tensorflow", "jax": "jax"}
 
 
 class BatchFeature(dict[str, Any]):
@@ -24,21 +24,29 @@ class BatchFeature(dict[str, Any]):
     def to(self, *args: Any, **kwargs: Any) -> Self:
         """Move torch tensors in place: a device, a dtype or both, as `torch.Tensor.to` takes them.
 
+        Tensors of integers, such as labels, move and keep their dtype.
+
         Raises:
             TypeError: the values are no torch tensors.
         """
         for name, value in self.items():
-            if not hasattr(value, "to"):
+            if not hasattr(value, "is_floating_point"):
                 raise TypeError(
                     f"{name} is a {type(value).__name__}; only torch tensors move, "
                     "ask for them with return_tensors='pt'"
                 )
-        self.update({name: value.to(*args, **kwargs) for name, value in self.items()})
+        places = [each for each in args if type(each).__name__ != "dtype"]
+        options = {key: value for key, value in kwargs.items() if key != "dtype"}
+        for name, value in self.items():
+            if value.is_floating_point():
+                self[name] = value.to(*args, **kwargs)
+            elif places or options:
+                self[name] = value.to(*places, **options)
         return self
 
 
 def as_tensor(array: np.ndarray, framework: str) -> Any:
-    """The array as "np", "pt" or "tf" has it. Raises ImportError naming the extra to install."""
+    """The array in a framework of `FRAMEWORKS`; ImportError says what to install."""
     if framework == "np":
         return array
     try:

@@ -8,8 +8,9 @@ from typing import Any, Self
 import numpy as np
 
 from convnext import checks
-from convnext.images import arrays, pixels, reading
+from convnext.images import arrays, limits, pixels, reading
 from convnext.images.batch import FRAMEWORKS, BatchFeature, as_tensor
+from convnext.images.limits import afford
 from convnext.preprocessing import Preprocessing
 
 
@@ -60,7 +61,7 @@ class ConvNextFeatureExtractor(Preprocessing):
         Args:
             images: paths, bytes, file objects, PIL images, arrays or tensors, one or lists of
                 them, nested and mixed at will: see `convnext.images.reading`.
-            return_tensors: "np", "pt" or "tf" for one batch; None for a list of numpy arrays.
+            return_tensors: "np", "pt", "tf" or "jax" for one batch; None for a list of arrays.
             data_format: "channels_first" or "channels_last" of what is returned.
             input_data_format: the same of arrays among `images`; None finds out.
             overrides: any field, for this call only; None keeps the extractor's own.
@@ -90,6 +91,8 @@ class ConvNextFeatureExtractor(Preprocessing):
         batch = settings._batch(fitted, data_format)
         return BatchFeature(pixel_values=as_tensor(batch, return_tensors))
 
+    preprocess = __call__  # transformers' other name for it
+
     def _given(self, key: str, value: Any) -> Any:
         return getattr(self, key, None) if value is None else value
 
@@ -98,6 +101,7 @@ class ConvNextFeatureExtractor(Preprocessing):
         bands = image.bands
         if self.do_resize:
             with reading.blaming(image.name):
+                afford((self.side, self.side), limits.OUTPUT * self.num_channels)
                 bands = tuple(
                     pixels.resize(band, self.side, self.crop_pct, self.resample) for band in bands
                 )

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-MEMORY_LIMIT = 900_000_000  # bytes
-
-# Bytes per pixel that a decoder takes at its peak, measured with Pillow 13.0; all others take 4.
-_DECODER_BYTES = {"JPEG": 8, "MPO": 8, "WEBP": 20, "AVIF": 16, "JPEG2000": 20}
+from convnext.images import claims, limits
+from convnext.images.limits import afford
 
 _ORIENTATION = 0x0112  # the EXIF tag; its values:
 _UPRIGHT = {
@@ -29,10 +29,13 @@ _UPRIGHT = {
 
 def load(source: Any) -> Image.Image:
     """The first frame of a path, bytes or file object, decoded and upright."""
-    with Image.open(_file(source)) as image:
-        if image.format == "EPS":
-            raise ValueError("an EPS file is a program; render it to a PNG first")
-        afford(image.size, _DECODER_BYTES.get(str(image.format), 4))
+    with contextlib.ExitStack() as stack:
+        file = _file(source)
+        if isinstance(file, Path):
+            file = stack.enter_context(file.open("rb"))
+        claims.check_icon(file)
+        image = _open(file)
+        claims.check(image)
         image.load()
         try:
             # Only after load(): a PNG whose getexif() failed loads as half an image.
@@ -41,8 +44,30 @@ def load(source: Any) -> Image.Image:
             turn = None  # the pixels are whole, only the notes beside them are damaged
         if turn is None:
             return image
-        afford(image.size, 8)
+        afford(image.size, limits.TO_MODE)
         return image.transpose(turn)
+
+
+def _open(file: Any) -> Image.Image:
+    """The image, its header read; UnidentifiedImageError, or ValueError for a format refused."""
+    try:
+        return Image.open(file, formats=_formats())
+    except UnidentifiedImageError:
+        file.seek(0)
+        start = file.read(16)
+    if start.startswith((b"%!PS", b"\xc5\xd0\xd3\xc6")):
+        raise ValueError("an EPS file is a program; render it to a PNG first")
+    for name, (_, accept) in Image.OPEN.items():
+        if name not in limits.DECODING and accept is not None and accept(start) is True:
+            raise ValueError(f"{name} files are not read; convert it to PNG")
+    raise UnidentifiedImageError
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Those of `limits.DECODING` that this Pillow has, JPEG first."""
+    Image.init()
+    return tuple(name for name in limits.DECODING if name in Image.OPEN)
 
 
 def _file(source: Any) -> Any:
@@ -65,14 +90,3 @@ def _file(source: Any) -> Any:
     if not path.is_file():  # a pipe or a device would be waited for
         raise ValueError("not an ordinary file" if path.exists() else "no such file")
     return path
-
-
-def afford(size: tuple[int, int], bytes_per_pixel: int) -> None:
-    """Raises ValueError where an image of this width and height would pass `MEMORY_LIMIT`."""
-    width, height = size
-    need = width * height * bytes_per_pixel
-    if need > MEMORY_LIMIT:
-        raise ValueError(
-            f"{width}x{height} pixels would take {need / 1e6:.0f} MB to process; the limit is "
-            f"{MEMORY_LIMIT / 1e6:.0f} MB (convnext.files.MEMORY_LIMIT)"
-        )

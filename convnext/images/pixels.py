@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from convnext.images.files import afford
+from convnext.images.limits import afford
 from convnext.preprocessing import WARP_FROM
 
 
@@ -17,7 +17,7 @@ class Fitted(NamedTuple):
     """An image of its final size, not yet rescaled or normalised."""
 
     planes: list[np.ndarray]  # one (H, W) uint8 per channel
-    fractions: bool  # see convnext.reading.DecodedImage
+    fractions: bool  # see convnext.images.reading.DecodedImage
 
 
 def resize(image: Image.Image, side: int, crop_pct: float, resample: int) -> Image.Image:

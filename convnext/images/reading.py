@@ -7,7 +7,7 @@
 - 16-bit greys keep their upper byte, as Pillow itself does with 16-bit colours. What the values of
   arrays, and of PIL's modes I and F, mean is the range rule of `convnext.images.arrays`.
 - CMYK becomes RGB by Pillow's plain formula; colour profiles are not applied.
-- Nothing may take more memory on the way than `convnext.files.MEMORY_LIMIT`.
+- Nothing may take more memory on the way than `convnext.images.limits.MEMORY`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import numpy as np
 from PIL import Image, ImageChops, UnidentifiedImageError
 
 from convnext.errors import ImageError
-from convnext.images import arrays, files
-from convnext.images.files import afford
+from convnext.images import arrays, files, limits
+from convnext.images.limits import afford
 
 
 class DecodedImage(NamedTuple):
@@ -131,14 +131,14 @@ def _bands(image: Image.Image, channels: int) -> tuple[tuple[Image.Image, ...], 
         image = image.convert("RGB")
     mode = "L" if channels == 1 or image.mode in ("1", "L") else "RGB"
     if image.mode != mode:
-        afford(image.size, 8)
+        afford(image.size, limits.TO_MODE)
         image = image.convert(mode)
     return (image,), fractions
 
 
 def _to_8_bits(image: Image.Image) -> tuple[Image.Image, bool]:
     """Modes I;16, I and F as mode L."""
-    afford(image.size, 20)
+    afford(image.size, limits.TO_8_BITS)
     values = np.asarray(image)
     if image.mode.startswith("I;16"):
         return Image.fromarray((values >> 8).astype(np.uint8)), False
@@ -150,7 +150,7 @@ def _to_8_bits(image: Image.Image) -> tuple[Image.Image, bool]:
 
 def _on_white(image: Image.Image) -> Image.Image:
     """An image with transparency in any of Pillow's ways, as RGB."""
-    afford(image.size, 12)
+    afford(image.size, limits.ON_WHITE)
     if image.mode == "La":
         image = image.convert("LA")
     image = image.convert("RGBA")

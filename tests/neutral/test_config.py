@@ -6,12 +6,12 @@ import pickle
 
 import pytest
 
-from convnext import SIZES, ConvNextConfig
+from convnext import SIZES, ConvNextConfig, labels
 
 # constructor fields -> what the error must name
 IMPOSSIBLE = [
-    ({"num_channels": 0}, "num_channels must be an integer of at least 1, got 0"),
-    ({"patch_size": 4.0}, "patch_size must be an integer of at least 1, got 4.0"),
+    ({"num_channels": 0}, "num_channels must be an integer from 1 to 65536, got 0"),
+    ({"patch_size": 4.0}, "patch_size must be an integer from 1 to 65536, got 4.0"),
     ({"patch_size": True}, "patch_size"),
     ({"depths": [3, 0], "hidden_sizes": [4, 8]}, r"depths\[1\]"),
     ({"depths": "33"}, "depths must be a list"),
@@ -98,6 +98,12 @@ def test_two_classes_of_one_name_keep_their_indices():
     assert ConvNextConfig.from_dict(config.to_dict()) == config
 
 
+def test_files_count_their_names_as_transformers_does():
+    assert ConvNextConfig.from_dict({"num_labels": 5, "id2label": {"0": "a"}}).num_labels == 1
+    assert labels.counted_from_1({0: "a"}) is labels.counted_from_1({}) is None
+    assert "class 0 has no name, and 'b' is never" in labels.counted_from_1({1: "a", 2: "b"})
+
+
 def test_a_new_number_of_labels_renames_them_and_the_same_keeps_them():
     config = ConvNextConfig(id2label={0: "a", 1: "b"})
     assert config.replace(num_labels=2).id2label == {0: "a", 1: "b"}
@@ -140,11 +146,78 @@ def test_drop_path_rates_grow_linearly_over_all_blocks():
     assert ConvNextConfig(depths=[1], hidden_sizes=[4]).drop_path_rates == ((0.0,),)
 
 
-def test_it_is_immutable_and_copies():
+def test_assignments_derive_what_follows():
     config = ConvNextConfig()
-    with pytest.raises(AttributeError):
-        config.depths = (1,)
-    assert copy.deepcopy(config) == config == pickle.loads(pickle.dumps(config))
+    config.id2label = {"0": "a", "1": "b", "2": "c"}
+    assert (config.num_labels, config.label2id) == (3, {"a": 0, "b": 1, "c": 2})
+    assert config.id2label[0] == "a"
+    config.num_labels = 3
+    assert config.id2label[2] == "c"
+    config.num_labels = 1
+    assert config.id2label == {0: "LABEL_0"}
+    config.out_indices = [-2]
+    assert config.out_features == ("stage3",)
+    config.update({"depths": [1], "hidden_sizes": [4], "note": 1})
+    assert (config.stage_names, config.note) == (("stem", "stage1"), 1)
+    with pytest.raises(ValueError, match="drop_path_rate must be"):
+        config.drop_path_rate = 2
+    assert config.drop_path_rate == 0
+    with pytest.raises(AttributeError, match="stage_names follows from other fields"):
+        config.stage_names = ()
+
+
+def test_other_names_are_kept_with_the_extra_keys():
+    config = ConvNextConfig()
+    with pytest.raises(AttributeError, match="ConvNextConfig has no use_cache"):
+        _ = config.use_cache
+    config.use_cache = False
+    config._attn_implementation = "eager"
+    assert (config.use_cache, config.extra) == (False, {"use_cache": False})
+    assert config._attn_implementation == "eager"
+    assert config.to_diff_dict()["use_cache"] is False
+    assert ConvNextConfig.from_dict(config.to_dict()) == config
+
+
+def test_what_a_built_network_cannot_follow_is_refused():
+    config = ConvNextConfig(num_labels=3)
+    config.bind()
+    config.id2label = dict(enumerate("abc"))
+    config.problem_type = "regression"
+    for change in ({"num_labels": 4}, {"id2label": {0: "a"}}, {"drop_path_rate": 0.1}):
+        with pytest.raises(ValueError, match=r"which a network was built with.*config.replace"):
+            config.update(change)
+    assert config.label2id == {"a": 0, "b": 1, "c": 2}
+    for copied in (copy.deepcopy(config), pickle.loads(pickle.dumps(config)), config.replace()):
+        assert copied == config
+        copied.num_labels = 4
+    headless = ConvNextConfig()
+    headless.bind(["depths"])
+    headless.num_labels = 0
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(config)
+
+
+def test_numbers_of_any_size_are_refused_in_few_bytes(tmp_path):
+    path = tmp_path / "config.json"
+    for content, message in (
+        ('{"num_labels": 1000000000}', "num_labels must be an integer from 0 to 200000"),
+        (f'{{"num_channels": {10**400}}}', "num_channels must be an integer from 1 to 65536"),
+        (f'{{"layer_norm_eps": {10**400}}}', "layer_norm_eps must be a finite number"),
+        (f'{{"depths": {[1] * 99}, "hidden_sizes": {[1] * 99}}}', "depths must have at most 16"),
+        ('{"depths": [1000000000]}', r"depths\[0\] must be an integer from 1 to 1000"),
+        ('{"label2id": {"a": 1e999}}', "id2label's keys must be class indices"),
+        ('{"id2label": {"1000000000": "a"}}', "id2label's keys must be"),
+        ('{"layer_norm_eps": NaN}', "NaN is no number of JSON"),
+        ('{"a": {"depths": 1, "depths": 2}}', "the key 'depths' stands twice"),
+        ('{"hidden_act": {}}', "hidden_act must be one of"),
+    ):
+        path.write_text(content, encoding="utf-8")
+        with pytest.raises(ValueError, match=message) as raised:
+            ConvNextConfig.from_pretrained(tmp_path)
+        assert str(path) in str(raised.value)
+        assert len(str(raised.value)) < 700
+    path.write_text('{"num_labels": 21841}', encoding="utf-8-sig")  # with a byte order mark
+    assert ConvNextConfig.from_pretrained(tmp_path).num_labels == 21841
 
 
 def test_a_file_round_trips_with_its_unknown_keys(tmp_path):

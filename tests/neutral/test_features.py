@@ -82,6 +82,27 @@ def test_returns():
         inputs.to("cpu")
 
 
+def test_habits_of_transformers(tmp_path):
+    image = Image.new("RGB", (50, 40))
+    extract = ConvNextFeatureExtractor.from_dict({"size": 224}, size=42)
+    assert extract.preprocess(image).pixel_values.shape == (1, 3, 42, 42)
+    assert extract.save_pretrained(tmp_path) == [str(tmp_path / "preprocessor_config.json")]
+    with pytest.raises(TypeError, match="no field sise"):
+        ConvNextFeatureExtractor.from_dict({}, sise=42)
+
+
+def test_a_result_of_many_channels_is_refused_before_memory():
+    many = ConvNextFeatureExtractor(size=4096, image_mean=[0] * 20, image_std=[1] * 20)
+    with pytest.raises(ImageError, match="4096x4096 pixels would take 2013 MB"):
+        many(np.zeros((4, 4, 20), np.uint8))
+
+
+def test_a_tensor_of_a_graph_is_told_where_to_go():
+    symbolic = type("SymbolicTensor", (), {"__array__": None})()
+    with pytest.raises(ImageError, match="tf.py_function, or preprocess in the graph"):
+        ConvNextFeatureExtractor()(symbolic)
+
+
 def test_without_resize_sizes_must_agree_in_a_batch():
     images = [Image.new("RGB", (5, 4)), Image.new("RGB", (6, 4))]
     extract = ConvNextFeatureExtractor(do_resize=False)
@@ -104,16 +125,20 @@ def test_overrides_last_one_call_and_none_keeps():
     assert extract(image).pixel_values.shape[-1] == 224
     with pytest.raises(TypeError, match="no field do_flip"):
         extract(image, do_flip=None)
-    with pytest.raises(ValueError, match="return_tensors must be one of np, pt, tf, got 'jax'"):
-        extract(image, "jax")
+    with pytest.raises(ValueError, match="return_tensors must be one of np, pt, tf, jax, got 'mlx'"):
+        extract(image, "mlx")
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"size": 0}, "size must be an integer of at least 1, got 0"),
-        ({"size": (224, 224)}, "size must be an integer"),
-        ({"size": {"height": 224, "width": 192}}, "size must be n, .* or a square, got"),
+        ({"size": 0}, "size must be an integer from 1 to 4096, got 0"),
+        ({"size": (224, 192)}, "makes squares. For other shapes resize the images yourself"),
+        ({"size": 16000}, "size must be an integer from 1 to 4096"),
+        ({"image_std": 1e-50}, "must keep values within 1e\\+06"),
+        ({"image_mean": 1e300, "image_std": 1e10}, "must keep values within"),
+        ({"rescale_factor": 1e40, "do_normalize": False}, "must keep values within"),
+        ({"size": {"height": 224, "width": 192}}, "size must be n, .* or a square"),
         ({"size": {"shortest_edge": 8, "longest_edge": 9}}, "size must be n"),
         ({"crop_pct": 0}, "crop_pct must be above 0"),
         ({"crop_pct": 300.0}, "at most the size, 224"),

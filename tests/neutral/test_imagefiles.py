@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, features
 
-from convnext.images import files, reading
+from convnext.images import limits, reading
 from tests.showing import attempt, colours, encoded, only, reason
 
 EXIF_ORIENTATION = 0x0112
@@ -127,8 +127,8 @@ def test_bombs_are_refused_before_they_are_decoded(monkeypatch):
     huge = encoded(Image.new("1", (20000, 20000)))
     assert "exceeds limit" in reason(huge)
     image = Image.new("RGBA", (400, 300))
-    monkeypatch.setattr(files, "MEMORY_LIMIT", 400 * 300 * 4)
-    assert "400x300 pixels would take 1 MB to process" in reason(image)
+    monkeypatch.setattr(limits, "MEMORY", 400 * 300 * 5)
+    assert "400x300 pixels would take 2 MB to process" in reason(image)
     image = image.convert("RGB")
     assert "400x300 pixels would take" in reason(encoded(image, "WEBP"))  # a hungrier decoder
     assert only(encoded(image)).shape == (300, 400, 3)
