@@ -14,8 +14,8 @@ from convnext import atomic, checks
 from convnext.checkpoints import writer
 from convnext.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from convnext.checkpoints.dialects import DIALECTS, WRITTEN, Dialect
+from convnext.checkpoints.files import containers
 from convnext.checkpoints.porter import HEAD, HEAD_SEED, adapt, with_head, without_head
-from convnext.checkpoints.reader import CONTAINERS
 from convnext.checkpoints.tensors import Tensor
 from convnext.config import ConvNextConfig
 from convnext.errors import PortError
@@ -104,7 +104,7 @@ def _is_file(target: Path, dialect: Dialect) -> bool:
     """
     if target.name.endswith(dialect.suffixes):
         return True
-    if target.suffix in CONTAINERS and not target.is_dir():
+    if target.suffix in containers.BY_SUFFIX and not target.is_dir():
         suffixes = ", ".join(dialect.suffixes)
         raise ValueError(
             f"{target} must end in {suffixes} to be one file of {dialect.name}, or name a folder; "

@@ -8,10 +8,9 @@ from pathlib import Path
 from convnext import atomic
 from convnext.checkpoints import keras_models
 from convnext.checkpoints.dialects import DIALECTS, Dialect
-from convnext.checkpoints.files import keras_file, shards
+from convnext.checkpoints.files import containers, keras_file, shards
 from convnext.checkpoints.params import HEADED_CLASS, Parts, parts_of
 from convnext.checkpoints.porter import from_canonical
-from convnext.checkpoints.reader import CONTAINERS
 from convnext.checkpoints.tensors import Tensors
 from convnext.config import ConvNextConfig
 from convnext.errors import NotFoundError
@@ -56,7 +55,7 @@ def write_folder(
 
 def write_file(path: Path, config: ConvNextConfig, tensors: Tensors, dialect: Dialect) -> None:
     """Write the weights in one file of a dialect, tensor by tensor."""
-    container, metadata = CONTAINERS[path.suffix], dialect.metadata
+    container, metadata = containers.BY_SUFFIX[path.suffix], dialect.metadata
     if container is keras_file:
         metadata = keras_models.describe(config, head=parts_of(tensors, config).head)
     container.write(path, from_canonical(tensors, dialect, config), metadata)

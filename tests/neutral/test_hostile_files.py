@@ -10,10 +10,12 @@ import h5py
 import numpy as np
 import pytest
 
-from convnext import NotFoundError, PortError
+from convnext import NotFoundError, PortError, convert
 from convnext.checkpoints import writer
 from convnext.checkpoints.checkpoint import open_checkpoint
+from convnext.checkpoints.dialects import DIALECTS
 from convnext.checkpoints.files import hdf5_file, limits, safetensors_file, shards
+from convnext.checkpoints.files.opened import OpenedFile
 from convnext.checkpoints.tensors import Tensor
 from tests import loud
 
@@ -183,37 +185,83 @@ def test_hdf5_tensors_that_share_their_values(tmp_path):
     refused(path, "has its values where another tensor has its own")
 
 
-@pytest.mark.parametrize("mapped", [True, False])
 @pytest.mark.parametrize("dtype", [">f4", ">f8", ">f2", "<f8", "<f2"])
-def test_hdf5_of_every_byte_order_is_read_right(tmp_path, dtype, mapped):
+def test_hdf5_of_every_byte_order_is_read_right(tmp_path, dtype):
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file["x"] = VALUES.astype(dtype)
-    tensor = hdf5_file.read(tmp_path / "x.h5", mapped=mapped)["x"]
+    tensor = hdf5_file.read(
+        tmp_path / "x.h5",
+    )["x"]
     assert tensor.dtype == np.dtype(dtype).name
     assert tensor.read().dtype == np.dtype(dtype).newbyteorder("=")
     assert np.array_equal(tensor.read(), VALUES)
 
 
-@pytest.mark.parametrize("mapped", [True, False])
-def test_hdf5_values_at_odd_places_are_read_right(tmp_path, mapped):
+def test_hdf5_values_at_odd_places_are_read_right(tmp_path):
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file["x"] = VALUES
     content, path = tmp_path / "x.h5", tmp_path / "around.h5"
     path.write_bytes(b"1" + content.read_bytes())
     size = content.stat().st_size
-    array = hdf5_file.read_from(path, content, 1, size, mapped=mapped)["x"].read()
+    array = hdf5_file.read_from(OpenedFile(path), content, 1, size)["x"].read()
     assert array.flags.aligned
     assert np.array_equal(array, VALUES)
 
 
-@pytest.mark.parametrize("mapped", [True, False])
-def test_a_file_that_becomes_shorter(tmp_path, mapped):
+def changes(path):
+    """What may happen to a file that was opened."""
+    data = path.read_bytes()
+    yield lambda: path.write_bytes(data[:-1])
+    yield lambda: path.write_bytes(data[:-1] + b"?")
+    yield lambda: path.write_bytes(data + b"?")
+    yield path.unlink
+    other = path.with_name("other")
+    other.write_bytes(data)
+    yield lambda: other.replace(path)
+
+
+@pytest.mark.parametrize("dialect", ["huggingface", "huggingface-tf", "convnext-keras", "facebook"])
+def test_a_file_that_changes_after_it_was_opened(tmp_path, dialect):
+    config = loud.CONFIGS["four stages"]
+    start = loud.save(tmp_path / "from", config, loud.weights(config))
+    suffix = DIALECTS[dialect].suffixes[-1]
+    path = convert(start, tmp_path / f"x{suffix}", dialect).path
+    data = path.read_bytes()
+    for change in changes(path):
+        path.write_bytes(data)
+        tensors = open_checkpoint(path).tensors
+        values = {name: tensor.read() for name, tensor in tensors.items()}
+        copies = {name: value.copy() for name, value in values.items()}
+        change()
+        for name, tensor in list(tensors.items())[::9]:
+            with pytest.raises(PortError, match=f"{path.name}: it has changed since it was opened"):
+                tensor.read()
+            assert np.array_equal(values[name], copies[name])
+
+
+NO_WEIGHTS = {
+    "a pointer of Git LFS": b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\n",
+    "a web page": b"\n<!DOCTYPE html><html><body>404</body></html>",
+    "empty": b"",
+    "a gzip archive": b"\x1f\x8b" + bytes(20),
+}
+
+
+@pytest.mark.parametrize("what", NO_WEIGHTS)
+def test_what_stands_in_the_place_of_weights_is_named(tmp_path, what):
+    (tmp_path / "pytorch_model.bin").write_bytes(NO_WEIGHTS[what])
+    refused(tmp_path / "pytorch_model.bin", f"it is {what}")
+
+
+def test_memory_is_never_the_file_s(tmp_path):
     path = tmp_path / "x.safetensors"
-    safetensors_file.write(path, {"x": Tensor.of(VALUES)}, {})
-    tensor = safetensors_file.read(path, mapped=mapped)["x"]
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(PortError, match=r"x\.safetensors: it has become shorter"):
-        tensor.read()
+    large = np.arange(3 * 2**20, dtype="f4")  # of several pieces
+    safetensors_file.write(path, {"x": Tensor.of(large)}, {})
+    array = safetensors_file.read(path)["x"].read()
+    assert array.flags.owndata or array.base.flags.owndata
+    assert np.array_equal(array, large)
+    array[:] = 0
+    assert np.array_equal(safetensors_file.read(path)["x"].read(), large)
 
 
 def header(content):
@@ -291,7 +339,7 @@ def test_shards_that_are_no_files(sharded, tmp_path, fifo):
 
 def test_a_tensor_in_two_shards(sharded):
     first, *_ = shards.names(sharded)
-    tensors = safetensors_file.read(sharded.with_name(first), mapped=False)
+    tensors = safetensors_file.read(sharded.with_name(first))
     safetensors_file.write(sharded.with_name("more.safetensors"), tensors, {})
     index = json.loads(sharded.read_text())
     index["weight_map"]["another"] = "more.safetensors"

@@ -15,11 +15,11 @@ import h5py
 import numpy as np
 
 from convnext.checkpoints.files import blocks, limits
+from convnext.checkpoints.files.opened import OpenedFile
 from convnext.checkpoints.tensors import Tensor, storage
 from convnext.errors import PortError
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-DEPTH = 16  # of groups; the deepest real file has 9
 ATTRIBUTE_BYTES = 64512  # room for one attribute, as Keras counts it
 BFLOAT16 = np.dtype("V2")  # how Keras stores it: two opaque bytes
 
@@ -38,28 +38,29 @@ def matches(start: bytes) -> bool:
     return start.startswith(SIGNATURE)
 
 
-def read(path: Path, *, mapped: bool) -> dict[str, Tensor]:
-    """Path of each dataset, without the leading slash -> tensor. Links are never followed.
-
-    `mapped` arrays are the file's own pages, copied when written to.
-    """
-    return read_from(path, path, 0, path.stat().st_size, mapped=mapped)
+def read(path: Path) -> dict[str, Tensor]:
+    """Path of each dataset, without the leading slash -> tensor. Links are never followed."""
+    file = OpenedFile(path)
+    return read_from(file, path, 0, file.size)
 
 
 def read_from(
-    path: Path, content: Path | RawIOBase, offset: int, size: int, *, mapped: bool
+    file: OpenedFile, content: Path | RawIOBase, offset: int, size: int
 ) -> dict[str, Tensor]:
     """The same of an HDF5 file within another: `content` shows its `size` bytes from `offset`."""
+    path = file.path
     try:
-        with h5py.File(content, "r") as file:
-            extents = [_extent(path, name, data) for name, data in _datasets(path, file, set(), 0)]
+        with h5py.File(content, "r") as structure:
+            rows = _datasets(path, structure, set(), 0)
+            extents = [_extent(path, name, data) for name, data in rows]
     except PortError:
         raise
     except (OSError, RuntimeError, LookupError, ValueError, TypeError) as error:
         raise PortError(f"{path}: damaged or truncated HDF5 file ({error})") from None
+    file.check()
     extents = [extent._replace(start=offset + extent.start) for extent in extents]
     _check_apart(path, extents, offset + size)
-    return limits.checked(path, {e.name: _tensor(path, e, mapped) for e in extents})
+    return limits.checked(path, size, {e.name: _tensor(file, e) for e in extents})
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -119,8 +120,8 @@ def _datasets(
     path: Path, group: h5py.Group, seen: set[int], depth: int
 ) -> Iterator[tuple[str, h5py.Dataset]]:
     """Every dataset below a group; attributes, which can hang libhdf5, are never looked at."""
-    if depth > DEPTH:
-        raise PortError(f"{path}: groups nested deeper than {DEPTH}")
+    if depth > limits.GROUPS:
+        raise PortError(f"{path}: groups nested deeper than {limits.GROUPS}")
     for key in group:
         name = f"{group.name.rstrip('/')}/{key}".lstrip("/")
         if "/" in key or not isinstance(group.get(key, getlink=True), h5py.HardLink):
@@ -173,13 +174,12 @@ def _check_apart(path: Path, extents: list[_Extent], last: int) -> None:
         raise PortError(f"{path}: damaged or truncated HDF5 file (values end at byte {end:,})")
 
 
-def _tensor(path: Path, extent: _Extent, mapped: bool) -> Tensor:
+def _tensor(file: OpenedFile, extent: _Extent) -> Tensor:
     dtype = "bfloat16" if extent.dtype == BFLOAT16 else extent.dtype.name
 
     def load() -> np.ndarray:
-        array = blocks.taken(path, extent.start, extent.shape, extent.dtype, mapped=mapped)
+        array = file.array(extent.start, extent.shape, extent.dtype)
         own = np.dtype(storage(dtype))
-        array = array.view(own) if dtype == "bfloat16" else array.astype(own, copy=False)
-        return np.require(array, requirements="A")  # values may be at odd places
+        return array.view(own) if dtype == "bfloat16" else array.astype(own, copy=False)
 
     return Tensor(extent.shape, dtype, load)
