@@ -32,15 +32,11 @@ def test_every_float_type_is_read_as_written(tmp_path, dtype):
     array = np.linspace(-70000, 70000, 12).reshape(3, 4)
     tensor = Tensor.of(array).astype(dtype)
     safetensors_file.write(tmp_path / "x.safetensors", {"x": tensor}, {})
-    (found,) = safetensors_file.read(
-        tmp_path / "x.safetensors",
-    ).values()
+    (found,) = safetensors_file.read(tmp_path / "x.safetensors").values()
     assert (found.dtype, found.shape) == (dtype, (3, 4))
     assert np.array_equal(found.read(), tensor.read())
     hdf5_file.write(tmp_path / "x.h5", {"a/x": tensor}, {})
-    (found,) = hdf5_file.read(
-        tmp_path / "x.h5",
-    ).values()
+    (found,) = hdf5_file.read(tmp_path / "x.h5").values()
     assert (found.dtype, found.shape) == (dtype, (3, 4))
     assert np.array_equal(found.read(), tensor.read())
 
@@ -249,7 +245,7 @@ def test_a_checkpoint_is_read_from_python(tmp_path):
     expected = loud.weights(CONFIG)
     assert all(np.array_equal(arrays[name], expected[name].astype("f4")) for name in expected)
     assert recognise(source)[:2] == ("huggingface", config)
-    with pytest.raises(TypeError, match="no option foo"):
+    with pytest.raises(TypeError, match="no field foo"):
         recognise(source, foo=1)
 
 

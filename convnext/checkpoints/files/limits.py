@@ -8,7 +8,7 @@ from convnext.checkpoints.tensors import Tensor, Tensors
 from convnext.errors import PortError
 
 TENSORS = 5000  # in a file; the largest ConvNeXt with its average and its optimizer has 1,400
-NAME = 1000  # characters of a tensor's name
+NAME = 500  # characters of a tensor's name; the longest real ones have 150
 AXES = 8  # of a tensor; a ConvNeXt has 4
 SHARED = 4  # times the file's bytes that tensors which share their values may hold together
 HEADER = 2**24  # bytes of a safetensors header; the largest ConvNeXt's takes 40,000
