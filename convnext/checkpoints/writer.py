@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from convnext import atomic
@@ -30,8 +31,13 @@ def save_folder(
     target = Path(folder)
     if target.is_file():
         raise NotFoundError(f"{target} is a file; give a folder to save into")
-    with atomic.into_folder(target, stale=shards.is_weights) as scratch:
+    with atomic.new_files(target, overwrite=True, stale=shards.is_weights) as scratch:
         write_folder(scratch, config, tensors, DIALECTS["huggingface"], max_shard_size)
+
+
+def stale(dialect: Dialect) -> Callable[[str], bool]:
+    """Whether a file's name is that of weights in a folder of a dialect, one file or shards."""
+    return shards.is_weights if dialect.file.endswith(".safetensors") else dialect.file.__eq__
 
 
 def write_folder(
