@@ -58,7 +58,7 @@ class JsonFile(ABC):
         values = read_json(Path(path))
         try:
             return cls.from_dict(values)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"{path}: {error}") from None
 
     @classmethod

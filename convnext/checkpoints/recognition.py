@@ -173,7 +173,7 @@ def _networks(
         starts = [sum(split[:stage]) for stage in range(len(split))]
         weights = [shape(Place("dwconv", stage, 0, n)) for stage, n in enumerate(starts)]
         norms = [s for s in range(len(split)) if shape(Place("stage_norm", s, 0, total))]
-        if len(norms) < dialect.stage_norms:
+        if len(norms) < dialect.stage_norms or any(0 in weight for weight in weights if weight):
             continue
         parts = Parts(
             head=bool(head and head[0]),

@@ -167,6 +167,7 @@ def replaced(state, value):
 KINDS = {
     "meta": lambda: torch.empty(10, device="meta"),
     "sparse": lambda: torch.zeros(10).to_sparse(),
+    "nested": lambda: torch.nested.nested_tensor([torch.zeros(5), torch.zeros(5)]),
     "quantized": lambda: torch.quantize_per_tensor(torch.zeros(10), 0.1, 0, torch.quint8),
     "complex": lambda: torch.zeros(10, dtype=torch.complex64),
     "eight bits": lambda: torch.zeros(10, dtype=torch.float8_e4m3fn),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 import tempfile
@@ -11,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from convnext.checkpoints.files import blocks, hdf5_file, limits, zip_members
 from convnext.checkpoints.files.opened import OpenedFile
@@ -37,8 +35,7 @@ def read(path: Path) -> dict[str, Tensor]:
         raise PortError(f"{path}: a .keras file must hold one uncompressed {WEIGHTS}")
     with _named(path):
         start, size = zip_members.stored(file, member)
-    with path.open("rb") as stream:
-        return hdf5_file.read_from(file, _Window(stream, start, size), start, size)
+    return hdf5_file.read_from(file, start, size)
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -78,31 +75,3 @@ def _named(path: Path) -> Iterator[None]:
         raise
     except ValueError as error:
         raise PortError(f"{path}: damaged or truncated .keras file: {error}") from None
-
-
-class _Window(io.RawIOBase):
-    """A part of a file, as a file."""
-
-    def __init__(self, file: Any, start: int, size: int) -> None:
-        self._file, self._start, self._size, self._at = file, start, size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        self._at = max(base + offset, 0)
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        self._file.seek(self._start + self._at)
-        data = self._file.read(max(min(len(buffer), self._size - self._at), 0))
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)

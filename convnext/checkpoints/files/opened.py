@@ -22,7 +22,7 @@ class OpenedFile:
     """A file whose values are copied out of it whenever they are asked for.
 
     Memory is never shared with the file, so nobody is hurt when it is written later. Every read
-    goes through `_reading`, which refuses a file that is no longer the one that was opened.
+    goes through `reading`, which refuses a file that is no longer the one that was opened.
 
     Raises:
         PortError: the file has been written, replaced or removed since it was opened.
@@ -62,17 +62,17 @@ class OpenedFile:
 
     def check(self) -> None:
         """PortError unless the file is the one that was opened; for readers of another library."""
-        with self._reading():
+        with self.reading():
             pass
 
     def _fill(self, start: int, content: memoryview) -> None:
-        with self._reading() as file:
+        with self.reading() as file:
             file.seek(start)
             while content and (count := file.readinto(content)):
                 content = content[count:]
 
     @contextmanager
-    def _reading(self) -> Iterator[FileIO]:
+    def reading(self) -> Iterator[FileIO]:
         """The file, opened anew; what was read counts only if it is still the same at the end."""
         try:
             with FileIO(self.path) as file:
