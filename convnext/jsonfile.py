@@ -81,7 +81,7 @@ class JsonFile(ABC):
         values = read_json(Path(path))
         try:
             return cls.from_dict(values)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"{path}: {error}") from None
 
     @classmethod
@@ -129,7 +129,7 @@ class JsonFile(ABC):
 
     def to_json_file(self, path: str | os.PathLike[str]) -> None:
         """Write the file whole or not at all."""
-        with atomic.new_path(Path(path), overwrite=True) as partial:
+        with atomic.new_file(Path(path), overwrite=True) as partial:
             partial.write_text(self.to_json_string(), encoding="utf-8")
 
     def save_pretrained(self, save_directory: str | os.PathLike[str]) -> list[str]:

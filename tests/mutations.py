@@ -5,9 +5,11 @@ import random
 import shutil
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
+
+import h5py
 
 from convnext import NotFoundError, PortError, convert
 from convnext.checkpoints import porter, writer
@@ -36,6 +38,23 @@ def as_safetensors(checkpoint: Path, folder: Path) -> Path:
 
 def as_hdf5(checkpoint: Path, folder: Path) -> Path:
     return convert(checkpoint, folder, "huggingface-tf").path / "tf_model.h5"
+
+
+def as_new_hdf5(checkpoint: Path, folder: Path) -> Path:
+    """As the newest HDF5 writes it: other headers, other groups, order of creation."""
+    path = as_hdf5(checkpoint, folder)
+    old = path.rename(folder / "old.h5")
+    with h5py.File(old) as source, h5py.File(path, "w", libver="latest", track_order=True) as new:
+
+        def copy(name: str, item: h5py.Group | h5py.Dataset) -> None:
+            if isinstance(item, h5py.Dataset):
+                new.create_dataset(name, data=item[()], track_order=True)
+            else:
+                new.create_group(name, track_order=True)
+
+        source.visititems(copy)
+    old.unlink()
+    return path
 
 
 def as_keras(checkpoint: Path, folder: Path) -> Path:
@@ -106,17 +125,62 @@ def digits(rng: random.Random, data: bytes, places: list[int]) -> bytes:
     return data[:at] + str(rng.choice(NUMBERS)).encode() + data[at + 1 :]
 
 
-def repickle(rng: random.Random, data: bytes, places: list[int]) -> bytes:
-    """Damage to the pickle inside a zip whose own checksums are right again."""
-    del places
+def rezipped(data: bytes, change: Callable[[str, bytes], Iterable[tuple[str, bytes]]]) -> bytes:
+    """A zip whose members are changed, and whose own sizes and checksums are right again."""
     out = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(out, "w") as new:
-        for item in old.infolist():
-            content = old.read(item)
-            if item.filename.endswith("data.pkl"):
-                content = rng.choice(ANYWHERE)(rng, content, list(range(len(content))))
-            new.writestr(item.filename, content)
+        for name in old.namelist():
+            for row in change(name, old.read(name)):
+                new.writestr(*row)
     return out.getvalue()
+
+
+def repickle(rng: random.Random, data: bytes, places: list[int]) -> bytes:
+    """Damage to the pickle inside a zip."""
+    del places
+
+    def change(name: str, content: bytes) -> Iterable[tuple[str, bytes]]:
+        if name.endswith("data.pkl"):
+            content = rng.choice(ANYWHERE)(rng, content, list(range(len(content))))
+        yield name, content
+
+    return rezipped(data, change)
+
+
+def cut_record(rng: random.Random, data: bytes, places: list[int]) -> bytes:
+    """A member of a zip is shorter, or longer, than it was."""
+    del places
+    chosen = rng.choice(zipfile.ZipFile(io.BytesIO(data)).namelist())
+
+    def change(name: str, content: bytes) -> Iterable[tuple[str, bytes]]:
+        if name == chosen:
+            keep = rng.randrange(len(content) + 1)
+            content = content[:keep] if rng.random() < 0.8 else content + content[:keep]
+        yield name, content
+
+    return rezipped(data, change)
+
+
+def fold_case(rng: random.Random, data: bytes, places: list[int]) -> bytes:
+    """A second member whose name differs in case only, before or behind the first."""
+    del places
+    chosen = rng.choice(zipfile.ZipFile(io.BytesIO(data)).namelist())
+
+    def change(name: str, content: bytes) -> Iterable[tuple[str, bytes]]:
+        rows = [(name, content)]
+        if name == chosen:
+            rows.insert(rng.randrange(2), (name.swapcase(), content[::-1]))
+        return rows
+
+    return rezipped(data, change)
+
+
+def lie(rng: random.Random, data: bytes, places: list[int]) -> bytes:
+    """A field of a member's header, or of the zip's directory, says something else."""
+    del places
+    signature = rng.choice((b"PK\1\2", b"PK\3\4", b"PK\5\6"))
+    at = rng.choice([i for i in range(len(data)) if data.startswith(signature, i)])
+    return overwrite(rng, data, list(range(at + 4, min(at + 46, len(data)))))
 
 
 ANYWHERE: tuple[Mutation, ...] = (flip, overwrite, truncate, insert, swap)
@@ -124,8 +188,9 @@ ANYWHERE: tuple[Mutation, ...] = (flip, overwrite, truncate, insert, swap)
 FORMATS = {
     "safetensors": Format(as_safetensors, (digits, digits)),
     "h5": Format(as_hdf5, (overwrite, flip)),
-    "keras": Format(as_keras, (overwrite, flip)),
-    "pth": Format(as_zip_pickle, 3 * (repickle,)),
+    "h5-latest": Format(as_new_hdf5, (overwrite, flip)),
+    "keras": Format(as_keras, (overwrite, flip, lie, cut_record, fold_case)),
+    "pth": Format(as_zip_pickle, (*3 * (repickle,), lie, cut_record, fold_case)),
     "legacy-pth": Format(as_legacy_pickle),
     "index-json": Format(as_shards, (digits,)),
 }
@@ -145,13 +210,15 @@ class Victim:
         shutil.rmtree(checkpoint)
 
     def damage(self, seed: int) -> bytes:
-        """The file's bytes, damaged once or twice; the same for the same seed."""
+        """The file's bytes, damaged once or twice; the same for the same seed, and never sound."""
         rng = random.Random(seed)
         everywhere = list(range(len(self.data)))
         places = self.structure if rng.random() < STRUCTURE_SHARE else everywhere
-        data = rng.choice(ANYWHERE + self.form.own)(rng, self.data, places)
-        if rng.random() < 0.2 and len(data) > 1000:
-            data = rng.choice(ANYWHERE)(rng, data, [i for i in places if i < len(data)])
+        data = self.data
+        while data == self.data:
+            data = rng.choice(ANYWHERE + self.form.own)(rng, self.data, places)
+            if rng.random() < 0.2 and len(data) > 1000:
+                data = rng.choice(ANYWHERE)(rng, data, [i for i in places if i < len(data)])
         return data
 
     def outcome(self, data: bytes) -> str:

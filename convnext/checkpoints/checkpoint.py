@@ -111,7 +111,7 @@ def open_checkpoint(
         checks.one_of("weights", weights, ("ema", "raw"))
     place, fields = Source.split(source, options)
     path = reader.weights_path(place)
-    tensors = reader.read_tensors(path, place, weights=weights)
+    tensors, choice = reader.read_tensors(path, place, weights=weights)
     written = reader.written_config(place, path)
     told = config or written
     depths = fields.get("depths") or (told.depths if told else None)
@@ -130,7 +130,7 @@ def open_checkpoint(
         tensors=canonical,
         preprocessing=preprocessing,
         left_out=tuple(found.left_out),
-        notes=(*_assumed(path, told, stated, fields), *_left_out(found.left_out)),
+        notes=(*choice, *_assumed(path, told, stated, fields), *_left_out(found.left_out)),
         preprocessing_notes=preprocessing_notes,
     )
 

@@ -14,8 +14,9 @@ from convnext import atomic, checks
 from convnext.checkpoints import writer
 from convnext.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from convnext.checkpoints.dialects import DIALECTS, WRITTEN, Dialect
+from convnext.checkpoints.files import containers, shards
 from convnext.checkpoints.porter import HEAD, HEAD_SEED, adapt, with_head, without_head
-from convnext.checkpoints.reader import CONTAINERS
+from convnext.checkpoints.reader import WEIGHTS
 from convnext.checkpoints.tensors import Tensor
 from convnext.config import ConvNextConfig
 from convnext.errors import PortError
@@ -85,14 +86,15 @@ def convert(
         tensors = {name: tensor.astype(dtype) for name, tensor in tensors.items()}
     if progress is not None:
         tensors = counted(tensors, progress)
-    with atomic.new_path(target, overwrite=overwrite) as path:
-        if is_file:
+    if is_file:
+        with atomic.new_file(target, overwrite=overwrite) as path:
             writer.write_file(path, config, tensors, dialect)
-        else:
-            path.mkdir()
+    else:
+        notes += checkpoint.preprocessing_notes
+        _check_alone(target, dialect)
+        with atomic.new_files(target, overwrite=overwrite, stale=writer.stale(dialect)) as path:
             writer.write_folder(path, config, tensors, dialect)
             checkpoint.preprocessing.save_pretrained(path)
-            notes += checkpoint.preprocessing_notes
     return Conversion(checkpoint.dialect, dialect.name, target, config, notes)
 
 
@@ -104,13 +106,25 @@ def _is_file(target: Path, dialect: Dialect) -> bool:
     """
     if target.name.endswith(dialect.suffixes):
         return True
-    if target.suffix in CONTAINERS and not target.is_dir():
+    if target.suffix in containers.BY_SUFFIX and not target.is_dir():
         suffixes = ", ".join(dialect.suffixes)
         raise ValueError(
             f"{target} must end in {suffixes} to be one file of {dialect.name}, or name a folder; "
             f"this dialect writes no {target.suffix} files"
         )
     return False
+
+
+def _check_alone(folder: Path, dialect: Dialect) -> None:
+    """FileExistsError if a folder has weights that would stay, beside a config of other ones."""
+    stale = writer.stale(dialect)
+    names = [name + end for name in WEIGHTS for end in ("", shards.INDEX)]
+    others = [name for name in names if name != dialect.file and not stale(name)]
+    if found := next((name for name in others if (folder / name).exists()), None):
+        raise FileExistsError(
+            f"{folder} has other weights in {found}, which the new config.json would not be about; "
+            "remove them, or name another folder"
+        )
 
 
 def _lost_first(checkpoint: Checkpoint) -> list[str]:

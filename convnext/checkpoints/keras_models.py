@@ -13,7 +13,9 @@ from convnext.errors import PortError
 
 CLASSES = {True: "TFConvNextForImageClassification", False: "TFConvNextModel"}  # with a head?
 _REGISTERED = {f"convnext>{name}": name.removeprefix("TF") for name in CLASSES.values()}
-_MALFORMED = (LookupError, ValueError, TypeError, AttributeError, RecursionError)  # odd JSON
+_MALFORMED = (
+    LookupError, ValueError, TypeError, AttributeError, OverflowError, RecursionError,
+)  # of odd JSON  # fmt: skip
 
 
 def describe(config: ConvNextConfig, *, head: bool) -> Mapping[str, str]:

@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import ModuleType
+from typing import NamedTuple
 
-from convnext.checkpoints import keras_models
-from convnext.checkpoints.files import (
-    hdf5_file,
-    keras_file,
-    pickle_file,
-    safetensors_file,
-    shards,
-)
+from convnext.checkpoints import keras_models, state_dicts
+from convnext.checkpoints.files import containers, pickle_file, shards
 from convnext.checkpoints.tensors import Tensor
 from convnext.config import ConvNextConfig
 from convnext.errors import PortError
 from convnext.hub import Source
 from convnext.jsonfile import read_json
-
-CONTAINERS: dict[str, ModuleType] = {
-    ".safetensors": safetensors_file,
-    ".h5": hdf5_file,
-    ".keras": keras_file,
-    ".bin": pickle_file,
-    ".pth": pickle_file,
-}
 
 # Where a folder keeps its weights, in the order of preference. Pickles come last.
 WEIGHTS = (
@@ -46,8 +32,15 @@ def weights_path(source: Source) -> Path:
     return source.require([name + end for name in WEIGHTS for end in ("", shards.INDEX)])
 
 
-def read_tensors(path: Path, source: Source, *, weights: str | None = None) -> dict[str, Tensor]:
-    """Written name -> tensor, of a file or of all the shards that an index names.
+class Read(NamedTuple):
+    """The tensors of a file or of all shards, none of their values read yet."""
+
+    tensors: dict[str, Tensor]  # by their written names
+    notes: tuple[str, ...] = ()  # which of several state dicts was taken
+
+
+def read_tensors(path: Path, source: Source, *, weights: str | None = None) -> Read:
+    """The tensors of a file, or of all the shards that an index names.
 
     Args:
         path: what `weights_path` gives.
@@ -55,20 +48,24 @@ def read_tensors(path: Path, source: Source, *, weights: str | None = None) -> d
         weights: "ema" or "raw", for training files that hold both; default the averaged ones.
     """
     if not path.name.endswith(shards.INDEX):
-        container = _container(path)
-        if container is pickle_file:
-            return pickle_file.read(path, mapped=True, weights=weights)
-        if weights is not None:
-            raise PortError(f"{path}: only training files (.pth) hold weights to choose from")
-        return container.read(path, mapped=True)
+        return _read_file(path, weights)
     tensors: dict[str, Tensor] = {}
     for name in shards.names(path):
-        part = source.require([name])
-        new = _container(part).read(part, mapped=True)
+        new = _read_file(source.require([name]), None).tensors
         if repeated := tensors.keys() & new.keys():
             raise PortError(f"{path}: {min(repeated)} is in two shards")
         tensors |= new
-    return tensors
+    return Read(tensors)
+
+
+def _read_file(path: Path, weights: str | None) -> Read:
+    container = containers.of(path)
+    if container is pickle_file:
+        chosen = state_dicts.choose(path, pickle_file.read(path), weights)
+        return Read(chosen.tensors, chosen.notes)
+    if weights is not None:
+        raise PortError(f"{path}: only training files (.pth) hold weights to choose from")
+    return Read(container.read(path))
 
 
 def written_config(source: Source, weights: Path) -> ConvNextConfig | None:
@@ -79,16 +76,3 @@ def written_config(source: Source, weights: Path) -> ConvNextConfig | None:
     if path is None or "model_type" not in read_json(path):
         return None
     return ConvNextConfig.from_json_file(path)
-
-
-def _container(path: Path) -> ModuleType:
-    """The module that a file's first bytes ask for, whatever its suffix."""
-    with path.open("rb") as file:
-        start = file.read(64)
-    for container in (hdf5_file, keras_file, pickle_file, safetensors_file):
-        if container.matches(start):
-            return container
-    raise PortError(
-        f"{path}: none of the formats that hold weights ({', '.join(CONTAINERS)}); "
-        f"it begins with {start[:8]!r}"
-    )

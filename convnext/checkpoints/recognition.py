@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import combinations, islice, pairwise
+from itertools import groupby, islice
 from typing import NamedTuple
 
 from convnext.checkpoints.dialects import DIALECTS, Dialect
@@ -44,6 +44,7 @@ STRANGERS = {
 
 
 STEMS = 8  # candidates for {m} that are tried; real files have one
+PREFIXES = 8  # parts that all names share and that are left away; real files have up to four
 
 
 class Candidate(NamedTuple):
@@ -90,7 +91,9 @@ def _views(tensors: Tensors) -> Iterator[Tensors]:
     yield tensors
     for separator in (".", "/"):
         stripped = dict(tensors)
-        while len({name.partition(separator)[0] for name in stripped}) == 1:
+        for _ in range(PREFIXES):
+            if len({name.partition(separator)[0] for name in stripped}) != 1:
+                break
             if not all(separator in name for name in stripped):
                 break
             stripped = {name.partition(separator)[2]: t for name, t in stripped.items()}
@@ -170,7 +173,7 @@ def _networks(
         starts = [sum(split[:stage]) for stage in range(len(split))]
         weights = [shape(Place("dwconv", stage, 0, n)) for stage, n in enumerate(starts)]
         norms = [s for s in range(len(split)) if shape(Place("stage_norm", s, 0, total))]
-        if len(norms) < dialect.stage_norms:
+        if len(norms) < dialect.stage_norms or any(0 in weight for weight in weights if weight):
             continue
         parts = Parts(
             head=bool(head and head[0]),
@@ -191,7 +194,7 @@ def _networks(
 
 
 def _splits(dialect: Dialect, shape: ShapeOf, depths: Sequence[int] | None) -> Iterator[list[int]]:
-    """Depths that the names allow: one, or where blocks are only counted, all that widths allow."""
+    """Depths that the names allow: one, or where blocks are only counted, what widths allow."""
     if any(field in dialect.rows["dwconv"] for field in ("{b}", "{_b}")):
         stages = _count(lambda s: shape(Place("dwconv", s, 0, 0)))
         if stages:
@@ -202,13 +205,30 @@ def _splits(dialect: Dialect, shape: ShapeOf, depths: Sequence[int] | None) -> I
     widths = [(shape(Place("dwconv", 0, 0, n)) or (0,))[0] for n in range(blocks)]
     entry = shape(Place("stem", 0, 0, 0)) or (0,)
     outputs = [entry[0], *((shape(Place("down", s, 0, 0)) or (0,))[0] for s in range(1, stages))]
-    for cuts in combinations(range(1, blocks), stages - 1):
-        bounds = [0, *cuts, blocks]
-        split = [end - start for start, end in pairwise(bounds)]
-        if depths is not None and list(depths) != split:
-            continue
-        if widths == [w for w, depth in zip(outputs, split, strict=True) for _ in range(depth)]:
-            yield split
+    if depths is None:
+        yield from _by_widths(widths, outputs)
+    elif widths == [w for w, depth in zip(outputs, depths, strict=False) for _ in range(depth)]:
+        yield list(depths)
+
+
+def _by_widths(blocks: Sequence[int], stages: Sequence[int]) -> Iterator[list[int]]:
+    """How blocks of these widths can fall to stages of those, each of which has at least one.
+
+    A stage ends where the width changes. Where stages of one width follow each other their blocks
+    can fall to them in many ways; two of these are given, which is enough to know it.
+    """
+    runs = [(width, len(list(same))) for width, same in groupby(blocks)]
+    wanted = [(width, len(list(same))) for width, same in groupby(stages)]
+    if [width for width, _ in runs] != [width for width, _ in wanted]:
+        return
+    counts = [(found, count) for (_, found), (_, count) in zip(runs, wanted, strict=True)]
+    if any(found < count for found, count in counts):
+        return
+    first = [n for found, count in counts for n in (found - count + 1, *[1] * (count - 1))]
+    last = [n for found, count in counts for n in (*[1] * (count - 1), found - count + 1)]
+    yield first
+    if last != first:
+        yield last
 
 
 def _block(shape: ShapeOf, stage: int, block: int) -> object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 
@@ -35,7 +36,7 @@ class Tensor:
 
     @property
     def nbytes(self) -> int:
-        return int(np.prod(self.shape)) * np.dtype(storage(self.dtype)).itemsize
+        return prod(self.shape) * np.dtype(storage(self.dtype)).itemsize
 
     def laid_out(self, axes: Axes | None) -> Tensor:
         """Permuted by `axes`; None changes nothing."""

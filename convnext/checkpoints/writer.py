@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from convnext import atomic
 from convnext.checkpoints import keras_models
 from convnext.checkpoints.dialects import DIALECTS, Dialect
-from convnext.checkpoints.files import keras_file, shards
+from convnext.checkpoints.files import containers, keras_file, shards
 from convnext.checkpoints.params import HEADED_CLASS, Parts, parts_of
 from convnext.checkpoints.porter import from_canonical
-from convnext.checkpoints.reader import CONTAINERS
 from convnext.checkpoints.tensors import Tensors
 from convnext.config import ConvNextConfig
 from convnext.errors import NotFoundError
@@ -31,8 +31,13 @@ def save_folder(
     target = Path(folder)
     if target.is_file():
         raise NotFoundError(f"{target} is a file; give a folder to save into")
-    with atomic.into_folder(target, stale=shards.is_weights) as scratch:
+    with atomic.new_files(target, overwrite=True, stale=shards.is_weights) as scratch:
         write_folder(scratch, config, tensors, DIALECTS["huggingface"], max_shard_size)
+
+
+def stale(dialect: Dialect) -> Callable[[str], bool]:
+    """Whether a file's name is that of weights in a folder of a dialect, one file or shards."""
+    return shards.is_weights if dialect.file.endswith(".safetensors") else dialect.file.__eq__
 
 
 def write_folder(
@@ -56,7 +61,7 @@ def write_folder(
 
 def write_file(path: Path, config: ConvNextConfig, tensors: Tensors, dialect: Dialect) -> None:
     """Write the weights in one file of a dialect, tensor by tensor."""
-    container, metadata = CONTAINERS[path.suffix], dialect.metadata
+    container, metadata = containers.BY_SUFFIX[path.suffix], dialect.metadata
     if container is keras_file:
         metadata = keras_models.describe(config, head=parts_of(tensors, config).head)
     container.write(path, from_canonical(tensors, dialect, config), metadata)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from convnext import checks
-from convnext.atomic import new_path
+from convnext.atomic import new_file
 from convnext.checkpoints.checkpoint import Checkpoint
 from convnext.classification import formats, sheet
 from convnext.classification.decoding import Decoded, DecodingPool
@@ -168,12 +168,12 @@ class Classification:
         width = checkpoint.config.hidden_sizes[-1] if self.features else 0
         write(journal.predictions(), formats.Layout(names, min(self.top_k, len(names)), width))
         if self.sheet is not None:
-            with new_path(self.sheet, overwrite=True) as path:
+            with new_file(self.sheet, overwrite=True) as path:
                 sheet.draw(path, journal.predictions(sheet.IMAGES), names)
 
     def _write_target(self, predictions: Iterator[Prediction], layout: formats.Layout) -> None:
         assert self.target is not None
-        with new_path(self.target, overwrite=True) as path:
+        with new_file(self.target, overwrite=True) as path:
             formats.writer(self.target)(path, predictions, layout)
 
     def _settings(self, runner: Runner) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from tests.checkpoints import CONFIG, DiskFullError, bits, checkpoint, tree
 
 def test_a_failing_conversion_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     source = checkpoint(tmp_path / "from")
-    convert(source, tmp_path / "to", "timm")
+    convert(source, tmp_path / "to", "huggingface-tf", dtype="float16")
     before = tree(tmp_path)
 
     def full(path, *_):

@@ -19,11 +19,13 @@ def victim(request, tmp_path_factory):
     return mutations.Victim(request.param, tmp_path_factory.mktemp(request.param))
 
 
-@pytest.mark.parametrize("victim", [*HOLDERS, "index-json"], indirect=True)
-@settings(max_examples=100, deadline=None)
+@pytest.mark.parametrize("victim", [*HOLDERS, "h5-latest", "pth", "index-json"], indirect=True)
+@settings(max_examples=60, deadline=None)
 @given(SEEDS)
 def test_damaged_files(victim, seed):
-    victim.outcome(victim.damage(seed))
+    damaged = victim.damage(seed)
+    assert damaged != victim.data
+    victim.outcome(damaged)
 
 
 @pytest.mark.parametrize("victim", HOLDERS, indirect=True)

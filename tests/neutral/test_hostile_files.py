@@ -6,14 +6,14 @@ import resource
 import struct
 import sys
 
-import h5py
 import numpy as np
 import pytest
 
-from convnext import NotFoundError, PortError
-from convnext.checkpoints import writer
+from convnext import NotFoundError, PortError, convert
+from convnext.checkpoints import recognition, writer
 from convnext.checkpoints.checkpoint import open_checkpoint
-from convnext.checkpoints.files import hdf5_file, limits, safetensors_file, shards
+from convnext.checkpoints.dialects import DIALECTS
+from convnext.checkpoints.files import limits, safetensors_file, shards
 from convnext.checkpoints.tensors import Tensor
 from tests import loud
 
@@ -42,178 +42,60 @@ def refused(path, match):
     assert grown * (1 if sys.platform == "darwin" else 1024) < 2**28
 
 
-def chunked(file, fifo):
-    file.create_dataset("x", data=VALUES, chunks=(1, 4))
-
-
-def gzip_bomb(file, fifo):
-    file.create_dataset("x", (2**20, 2**22), "f4", chunks=(2**10, 2**10), compression="gzip")
-
-
-def unfilled(file, fifo):
-    file.create_dataset("x", (2**20, 2**22), "f4")
-
-
-def compact(file, fifo):
-    plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    plist.set_layout(h5py.h5d.COMPACT)
-    space = h5py.h5s.create_simple((3,))
-    h5py.h5d.create(file.id, b"x", h5py.h5t.IEEE_F32LE, space, plist)
-
-
-def virtual(file, fifo):
-    layout = h5py.VirtualLayout((3,), "f4", maxshape=(None,))
-    source = h5py.VirtualSource(fifo, "x", (3,), maxshape=(None,))
-    layout[: h5py.h5s.UNLIMITED] = source[: h5py.h5s.UNLIMITED]
-    file.create_virtual_dataset("x", layout)
-
-
-def external(file, fifo):
-    file.create_dataset("x", (3,), "f4", external=[(fifo, 0, 12)])
-
-
-def external_link(file, fifo):
-    file["x"] = h5py.ExternalLink(fifo, "/x")
-
-
-def hard_link(file, fifo):
-    file["x"] = VALUES
-    file["y"] = file["x"]
-
-
-def root_again(file, fifo):
-    file["layer/again"] = file["/"]
-
-
-def compound(file, fifo):
-    file["x"] = np.zeros(3, [("a", "f4"), ("b", "f4")])
-
-
-def strings(file, fifo):
-    file.create_dataset("x", data=["a", "b"], dtype=h5py.string_dtype())
-
-
-def fixed_strings(file, fifo):
-    file["x"] = np.array([b"ab", b"cd"])
-
-
-def variable_length(file, fifo):
-    file.create_dataset("x", (3,), h5py.vlen_dtype(np.float32))
-
-
-def arrays(file, fifo):
-    file.create_dataset("x", (3,), np.dtype(("f4", (2,))))
-
-
-def references(file, fifo):
-    file.create_dataset("x", (3,), h5py.ref_dtype)
-
-
-def complex_numbers(file, fifo):
-    file["x"] = np.zeros(3, complex)
-
-
-def opaque(file, fifo):
-    file["x"] = np.zeros(3, "V4")
-
-
-def odd_floats(file, fifo):
-    kind = h5py.h5t.IEEE_F32LE.copy()
-    kind.set_ebias(130)
-    file["x"] = VALUES
-    del file["x"]
-    space = h5py.h5s.create_simple((3,))
-    h5py.h5d.create(file.id, b"x", kind, space).write(space, space, np.ones(3, "f4"))
-
-
-def no_shape(file, fifo):
-    file["x"] = h5py.Empty("f4")
-
-
-def many(file, fifo):
-    for i in range(limits.TENSORS + 1):
-        file.create_group(str(i))
-
-
-@pytest.mark.parametrize(
-    ("trick", "message"),
-    [
-        (chunked, "x is stored in chunks"),
-        (gzip_bomb, "x is stored in chunks"),
-        (unfilled, "x .* is not all there"),
-        (compact, "stored in chunks"),
-        (virtual, "keeps its values in another file"),
-        (external, "keeps its values in another file"),
-        (external_link, "links are not followed"),
-        (hard_link, "another name of an object"),
-        (root_again, "another name of an object"),
-        (compound, "has the type"),
-        (strings, "has the type"),
-        (fixed_strings, "has the type"),
-        (variable_length, "has the type"),
-        (arrays, "has the type"),
-        (references, "has the type"),
-        (complex_numbers, "has the type"),
-        (opaque, "has the type"),
-        (odd_floats, "has the type"),
-        (no_shape, "x has no shape"),
-        (many, "more than 5,000 are not read"),
-    ],
-)
-def test_hdf5_tricks(tmp_path, fifo, trick, message):
-    with h5py.File(tmp_path / "model.h5", "w") as file:
-        trick(file, fifo)
-    refused(tmp_path / "model.h5", message)
-
-
-def test_hdf5_with_a_user_block_is_no_format_we_know(tmp_path):
-    with h5py.File(tmp_path / "model.h5", "w", userblock_size=512) as file:
-        file["x"] = VALUES
-    refused(tmp_path / "model.h5", "none of the formats")
-
-
-def test_hdf5_tensors_that_share_their_values(tmp_path):
-    path = tmp_path / "model.h5"
-    hdf5_file.write(path, {"a/x": Tensor.of(VALUES), "a/y": Tensor.of(VALUES)}, {})
-    with h5py.File(path) as file:
-        first, second = (file[f"a/{name}"].id.get_offset() for name in "xy")
+def changes(path):
+    """What may happen to a file that was opened."""
     data = path.read_bytes()
-    assert data.count(struct.pack("<Q", second)) == 1
-    path.write_bytes(data.replace(struct.pack("<Q", second), struct.pack("<Q", first + 4)))
-    refused(path, "has its values where another tensor has its own")
+    yield lambda: path.write_bytes(data[:-1])
+    yield lambda: path.write_bytes(data[:-1] + b"?")
+    yield lambda: path.write_bytes(data + b"?")
+    yield path.unlink
+    other = path.with_name("other")
+    other.write_bytes(data)
+    yield lambda: other.replace(path)
 
 
-@pytest.mark.parametrize("mapped", [True, False])
-@pytest.mark.parametrize("dtype", [">f4", ">f8", ">f2", "<f8", "<f2"])
-def test_hdf5_of_every_byte_order_is_read_right(tmp_path, dtype, mapped):
-    with h5py.File(tmp_path / "x.h5", "w") as file:
-        file["x"] = VALUES.astype(dtype)
-    tensor = hdf5_file.read(tmp_path / "x.h5", mapped=mapped)["x"]
-    assert tensor.dtype == np.dtype(dtype).name
-    assert tensor.read().dtype == np.dtype(dtype).newbyteorder("=")
-    assert np.array_equal(tensor.read(), VALUES)
+@pytest.mark.parametrize("dialect", ["huggingface", "huggingface-tf", "convnext-keras", "facebook"])
+def test_a_file_that_changes_after_it_was_opened(tmp_path, dialect):
+    config = loud.CONFIGS["four stages"]
+    start = loud.save(tmp_path / "from", config, loud.weights(config))
+    suffix = DIALECTS[dialect].suffixes[-1]
+    path = convert(start, tmp_path / f"x{suffix}", dialect).path
+    data = path.read_bytes()
+    for change in changes(path):
+        path.write_bytes(data)
+        tensors = open_checkpoint(path).tensors
+        values = {name: tensor.read() for name, tensor in tensors.items()}
+        copies = {name: value.copy() for name, value in values.items()}
+        change()
+        for name, tensor in list(tensors.items())[::9]:
+            with pytest.raises(PortError, match=f"{path.name}: it has changed since it was opened"):
+                tensor.read()
+            assert np.array_equal(values[name], copies[name])
 
 
-@pytest.mark.parametrize("mapped", [True, False])
-def test_hdf5_values_at_odd_places_are_read_right(tmp_path, mapped):
-    with h5py.File(tmp_path / "x.h5", "w") as file:
-        file["x"] = VALUES
-    content, path = tmp_path / "x.h5", tmp_path / "around.h5"
-    path.write_bytes(b"1" + content.read_bytes())
-    size = content.stat().st_size
-    array = hdf5_file.read_from(path, content, 1, size, mapped=mapped)["x"].read()
-    assert array.flags.aligned
-    assert np.array_equal(array, VALUES)
+NO_WEIGHTS = {
+    "a pointer of Git LFS": b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\n",
+    "a web page": b"\n<!DOCTYPE html><html><body>404</body></html>",
+    "empty": b"",
+    "a gzip archive": b"\x1f\x8b" + bytes(20),
+}
 
 
-@pytest.mark.parametrize("mapped", [True, False])
-def test_a_file_that_becomes_shorter(tmp_path, mapped):
+@pytest.mark.parametrize("what", NO_WEIGHTS)
+def test_what_stands_in_the_place_of_weights_is_named(tmp_path, what):
+    (tmp_path / "pytorch_model.bin").write_bytes(NO_WEIGHTS[what])
+    refused(tmp_path / "pytorch_model.bin", f"it is {what}")
+
+
+def test_memory_is_never_the_file_s(tmp_path):
     path = tmp_path / "x.safetensors"
-    safetensors_file.write(path, {"x": Tensor.of(VALUES)}, {})
-    tensor = safetensors_file.read(path, mapped=mapped)["x"]
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(PortError, match=r"x\.safetensors: it has become shorter"):
-        tensor.read()
+    large = np.arange(3 * 2**20, dtype="f4")  # of several pieces
+    safetensors_file.write(path, {"x": Tensor.of(large)}, {})
+    array = safetensors_file.read(path)["x"].read()
+    assert array.flags.owndata or array.base.flags.owndata
+    assert np.array_equal(array, large)
+    array[:] = 0
+    assert np.array_equal(safetensors_file.read(path)["x"].read(), large)
 
 
 def header(content):
@@ -291,7 +173,7 @@ def test_shards_that_are_no_files(sharded, tmp_path, fifo):
 
 def test_a_tensor_in_two_shards(sharded):
     first, *_ = shards.names(sharded)
-    tensors = safetensors_file.read(sharded.with_name(first), mapped=False)
+    tensors = safetensors_file.read(sharded.with_name(first))
     safetensors_file.write(sharded.with_name("more.safetensors"), tensors, {})
     index = json.loads(sharded.read_text())
     index["weight_map"]["another"] = "more.safetensors"
@@ -302,3 +184,51 @@ def test_a_tensor_in_two_shards(sharded):
 def test_an_index_that_names_itself(sharded):
     name_all(sharded, sharded.name)
     refused(sharded, "none of the formats")
+
+
+def named(names, shape=(1,)):
+    return {name: Tensor(tuple(shape), "float32", lambda: None) for name in names}
+
+
+@pytest.mark.parametrize("separator", [".", "/"])
+def test_names_of_many_parts_take_no_longer(separator):
+    tensors = named(separator.join(["a"] * 240 + [str(i)]) for i in range(20))
+    assert len(list(recognition._views(tensors))) == 1 + recognition.PREFIXES
+    with pytest.raises(PortError, match="not a ConvNeXt"):
+        recognition.recognise(tensors)
+
+
+def test_depths_are_read_off_the_widths():
+    by_widths = recognition._by_widths
+    assert list(by_widths([1, 1, 2, 3, 3], [1, 2, 3])) == [[2, 1, 2]]
+    assert list(by_widths([1, 1, 2], [1, 1, 2])) == [[1, 1, 1]]
+    assert list(by_widths([1, 1, 1, 2], [1, 1, 2])) == [[2, 1, 1], [1, 2, 1]]
+    assert list(by_widths([1, 2], [1, 1, 2])) == list(by_widths([1, 3], [1, 2])) == []
+    assert list(by_widths([8] * 4000, [8] * 2000)) == [[2001, *[1] * 1999], [*[1] * 1999, 2001]]
+
+
+def test_a_width_of_zero(tmp_path):
+    tensors = {name: Tensor.of(value) for name, value in loud.weights(CONFIG).items()}
+    for name in tensors:
+        if "stages.1." in name or name.startswith(("layernorm", "classifier.weight")):
+            width = CONFIG.hidden_sizes[1]
+            shape = tuple(0 if n in (width, 4 * width) else n for n in tensors[name].shape)
+            tensors[name] = Tensor.of(np.zeros(shape, "f4"))
+    safetensors_file.write(tmp_path / "x.safetensors", tensors, {})
+    refused(tmp_path / "x.safetensors", "not a ConvNeXt")
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        '"num_labels": 1' + "0" * 400,
+        '"id2label": null, "label2id": {"a": Infinity}',
+        '"depths": [1e400, 1]',
+    ],
+)
+def test_numbers_without_end(tmp_path, field):
+    folder = loud.save(tmp_path / "from", CONFIG, loud.weights(CONFIG))
+    text = (folder / "config.json").read_text().rstrip().removesuffix("}")
+    (folder / "config.json").write_text(f"{text}, {field}}}")
+    with pytest.raises(ValueError, match=r"config\.json: "):
+        read(folder)

@@ -27,17 +27,16 @@ def test_our_safetensors_are_the_library_s(tmp_path):
     assert all(np.array_equal(read[name], arrays[name]) for name in arrays)
 
 
-@pytest.mark.parametrize("mapped", [True, False])
 @pytest.mark.parametrize("dtype", FLOATS)
-def test_every_float_type_is_read_as_written(tmp_path, dtype, mapped):
+def test_every_float_type_is_read_as_written(tmp_path, dtype):
     array = np.linspace(-70000, 70000, 12).reshape(3, 4)
     tensor = Tensor.of(array).astype(dtype)
     safetensors_file.write(tmp_path / "x.safetensors", {"x": tensor}, {})
-    (found,) = safetensors_file.read(tmp_path / "x.safetensors", mapped=mapped).values()
+    (found,) = safetensors_file.read(tmp_path / "x.safetensors").values()
     assert (found.dtype, found.shape) == (dtype, (3, 4))
     assert np.array_equal(found.read(), tensor.read())
     hdf5_file.write(tmp_path / "x.h5", {"a/x": tensor}, {})
-    (found,) = hdf5_file.read(tmp_path / "x.h5", mapped=mapped).values()
+    (found,) = hdf5_file.read(tmp_path / "x.h5").values()
     assert (found.dtype, found.shape) == (dtype, (3, 4))
     assert np.array_equal(found.read(), tensor.read())
 
@@ -239,15 +238,6 @@ def test_a_failing_save_leaves_the_old_checkpoint(tmp_path, after):
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
-def test_reading_maps_the_file_and_never_writes_it(tmp_path):
-    folder = checkpoint(tmp_path / "folder")
-    before = tree(folder)
-    tensor = open_checkpoint(folder).tensors["layernorm.bias"]
-    array = tensor.read()
-    array += 1
-    assert tree(folder) == before
-
-
 def test_a_checkpoint_is_read_from_python(tmp_path):
     source = checkpoint(tmp_path / "from")
     config, arrays = load_canonical(source)
@@ -255,7 +245,7 @@ def test_a_checkpoint_is_read_from_python(tmp_path):
     expected = loud.weights(CONFIG)
     assert all(np.array_equal(arrays[name], expected[name].astype("f4")) for name in expected)
     assert recognise(source)[:2] == ("huggingface", config)
-    with pytest.raises(TypeError, match="no option foo"):
+    with pytest.raises(TypeError, match="no field foo"):
         recognise(source, foo=1)
 
 

@@ -8,8 +8,10 @@ import torch
 
 from convnext import PortError, convert, load_canonical
 from convnext.checkpoints.dialects import DIALECTS
+from convnext.checkpoints.files import pickle_file
 from convnext.checkpoints.params import HEADED
 from convnext.checkpoints.porter import spell
+from convnext.checkpoints.state_dicts import choose
 from tests import loud
 
 CONFIG = loud.CONFIGS["four stages"]
@@ -24,6 +26,10 @@ def state(dialect, scale=1.0, prefix=""):
         prefix + name: torch.tensor(arrays[row.canonical] * scale).reshape(row.shape)
         for name, row in rows.items()
     }
+
+
+def averaged(weights):
+    return {"n_averaged": torch.tensor(3), **weights}
 
 
 REST = {
@@ -48,6 +54,27 @@ FILES = {
         2.0,
         1.0,
     ),
+    "not openmmlab": (
+        {"state_dict": state("timm"), "ema_state_dict": state("timm", 2)},
+        2.0,
+        1.0,
+    ),
+    "torch's averages": (
+        {"model": state("facebook"), "model_ema": averaged(state("facebook", 2, "module."))},
+        2.0,
+        1.0,
+    ),
+    "averages within": ({"model": state("timm"), "ema": {"module": state("timm", 2)}}, 2.0, 1.0),
+    "averages by lightning": (
+        {"state_dict": state("timm", 2), "current_model_state": state("timm")},
+        2.0,
+        1.0,
+    ),
+    "torch's tutorial": ({"model_state_dict": state("timm"), "loss": torch.ones(())}, None, 1.0),
+    "deepspeed": ({"module": state("facebook"), "is_pretrain": True}, None, 1.0),
+    "another key": ({"student": state("timm"), "center": torch.ones(3, 3)}, None, 1.0),
+    "two keys": ({"model": {"state_dict": state("timm")}}, None, 1.0),
+    "no averages yet": ({"state_dict": state("timm"), "state_dict_ema": {}}, None, 1.0),
     "lightning": ({"state_dict": state("timm", prefix="net.")}, None, 1.0),
 }
 
@@ -70,6 +97,15 @@ def test_the_weights_asked_for_are_taken(name, tmp_path):
             scale_of(path, "ema")
     elif ema is not None:
         assert scale_of(path, "ema") == pytest.approx(ema)
+
+
+def test_two_networks_are_not_guessed_between(tmp_path):
+    both = {"student": state("timm"), "teacher": state("timm", 2)}
+    torch.save(both, tmp_path / "x.pth")
+    with pytest.raises(PortError, match=r"2 networks, 'student', 'teacher'; save the one"):
+        scale_of(tmp_path / "x.pth", None)
+    chosen = choose(tmp_path / "x.pth", pickle_file.read(tmp_path / "x.pth"), "teacher")
+    assert (chosen.place, chosen.others) == ("teacher", ["student"])
 
 
 def test_only_training_files_have_a_choice(tmp_path):

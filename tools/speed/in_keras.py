@@ -73,7 +73,7 @@ def zeromodels(path: Path, config: ConvNextConfig, image: int) -> Any:
         image_size=image,
         num_classes=config.num_labels,
     )
-    tensors = reader.read_tensors(path, Source(path))
+    tensors = reader.read_tensors(path, Source(path)).tensors
     state = {name: tensor.array("float32") for name, tensor in tensors.items()}
     ConvNeXtImageClassify.transfer_from_timm(model, state)
     return model

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -79,18 +78,3 @@ def _in_rows(array: np.ndarray) -> Iterator[np.ndarray]:
     step = max(1, BYTES // max(1, rows[:1].nbytes))
     for start in range(0, max(1, len(rows)), step):
         yield rows[start : start + step]
-
-
-def taken(
-    path: Path, start: int, shape: tuple[int, ...], dtype: np.dtype, *, mapped: bool
-) -> np.ndarray:
-    """The values that stand in a file from `start` on: a copy, or the file's own pages.
-
-    Raises:
-        PortError: the file ends before.
-    """
-    if path.stat().st_size < start + int(np.prod(shape)) * dtype.itemsize:
-        raise PortError(f"{path}: it has become shorter since it was opened")
-    if mapped and 0 not in shape:
-        return np.memmap(path, dtype, "c", start, shape).view(np.ndarray)
-    return np.fromfile(path, dtype, int(np.prod(shape)), offset=start).reshape(shape)

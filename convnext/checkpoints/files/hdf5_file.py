@@ -1,65 +1,49 @@
 """The HDF5 file of Keras: a dataset per weight, in groups named by layer.
 
-libhdf5 reads and writes the structure only: names, shapes, types and places. The values are read
-and written at those places directly, so that a file can only hold as many as it has bytes.
+`hdf5_structure` finds the datasets and libhdf5 makes them. Their values are read and written where
+they stand, so that a file can only hold as many as it has bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from io import RawIOBase
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import h5py
 import numpy as np
 
-from convnext.checkpoints.files import blocks, limits
+from convnext.checkpoints.files import blocks, hdf5_structure, limits
+from convnext.checkpoints.files.hdf5_structure import OPAQUE, SIGNATURE, Dataset, UnsupportedError
+from convnext.checkpoints.files.opened import OpenedFile
 from convnext.checkpoints.tensors import Tensor, storage
 from convnext.errors import PortError
 
-SIGNATURE = b"\x89HDF\r\n\x1a\n"
-DEPTH = 16  # of groups; the deepest real file has 9
 ATTRIBUTE_BYTES = 64512  # room for one attribute, as Keras counts it
-BFLOAT16 = np.dtype("V2")  # how Keras stores it: two opaque bytes
-
-
-class _Extent(NamedTuple):
-    """The part of the file where a dataset's values stand."""
-
-    name: str
-    start: int
-    size: int  # bytes
-    shape: tuple[int, ...]
-    dtype: np.dtype  # as stored, byte order included
 
 
 def matches(start: bytes) -> bool:
     return start.startswith(SIGNATURE)
 
 
-def read(path: Path, *, mapped: bool) -> dict[str, Tensor]:
-    """Path of each dataset, without the leading slash -> tensor. Links are never followed.
-
-    `mapped` arrays are the file's own pages, copied when written to.
-    """
-    return read_from(path, path, 0, path.stat().st_size, mapped=mapped)
+def read(path: Path) -> dict[str, Tensor]:
+    """Path of each dataset, without the leading slash -> tensor. Links are never followed."""
+    file = OpenedFile(path)
+    return read_from(file, 0, file.size)
 
 
-def read_from(
-    path: Path, content: Path | RawIOBase, offset: int, size: int, *, mapped: bool
-) -> dict[str, Tensor]:
-    """The same of an HDF5 file within another: `content` shows its `size` bytes from `offset`."""
+def read_from(file: OpenedFile, start: int, size: int) -> dict[str, Tensor]:
+    """The same of the HDF5 file that stands in `size` bytes of another, from `start` on."""
     try:
-        with h5py.File(content, "r") as file:
-            extents = [_extent(path, name, data) for name, data in _datasets(path, file, set(), 0)]
+        with file.reading() as stream:
+            found = hdf5_structure.datasets(stream, start, size)
+    except UnsupportedError as error:
+        raise PortError(f"{file.path}: {error}") from None
     except PortError:
         raise
-    except (OSError, RuntimeError, LookupError, ValueError, TypeError) as error:
-        raise PortError(f"{path}: damaged or truncated HDF5 file ({error})") from None
-    extents = [extent._replace(start=offset + extent.start) for extent in extents]
-    _check_apart(path, extents, offset + size)
-    return limits.checked(path, {e.name: _tensor(path, e, mapped) for e in extents})
+    except ValueError as error:
+        raise PortError(f"{file.path}: damaged or truncated HDF5 file ({error})") from None
+    _check_apart(file.path, found, start + size)
+    return limits.checked(file.path, size, {row.name: _tensor(file, row) for row in found})
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -85,7 +69,7 @@ def _created(file: h5py.File, name: str, tensor: Tensor) -> int:
     room = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     room.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     room.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    dtype = BFLOAT16 if tensor.dtype == "bfloat16" else np.dtype(tensor.dtype)
+    dtype = OPAQUE if tensor.dtype == "bfloat16" else np.dtype(tensor.dtype)
     data = file.create_dataset(name, tensor.shape, dtype, dcpl=room)
     return data.id.get_offset() or 0  # None: it has no values
 
@@ -115,71 +99,23 @@ def _list_names(group: h5py.Group, attribute: str, names: list[str]) -> None:
         )
 
 
-def _datasets(
-    path: Path, group: h5py.Group, seen: set[int], depth: int
-) -> Iterator[tuple[str, h5py.Dataset]]:
-    """Every dataset below a group; attributes, which can hang libhdf5, are never looked at."""
-    if depth > DEPTH:
-        raise PortError(f"{path}: groups nested deeper than {DEPTH}")
-    for key in group:
-        name = f"{group.name.rstrip('/')}/{key}".lstrip("/")
-        if "/" in key or not isinstance(group.get(key, getlink=True), h5py.HardLink):
-            raise PortError(f"{path}: {name} is a link to another place; links are not followed")
-        item = group[key]
-        address = h5py.h5o.get_info(item.id).addr
-        if address in seen:
-            raise PortError(f"{path}: {name} is another name of an object met before")
-        seen.add(address)
-        limits.count(path, len(seen))
-        if isinstance(item, h5py.Group):
-            yield from _datasets(path, item, seen, depth + 1)
-        elif isinstance(item, h5py.Dataset):
-            yield name, item
-
-
-def _extent(path: Path, name: str, data: h5py.Dataset) -> _Extent:
-    """Where and how a dataset is stored, if it is as Keras stores one."""
-    layout = data.id.get_create_plist().get_layout()
-    if layout == h5py.h5d.VIRTUAL or data.external:
-        raise PortError(f"{path}: {name} keeps its values in another file; that is not followed")
-    if layout != h5py.h5d.CONTIGUOUS:
-        raise PortError(
-            f"{path}: {name} is stored in chunks, perhaps compressed, which is not read; "
-            "'h5repack -l CONTI -f NONE' rewrites such a file"
-        )
-    dtype = data.dtype
-    stored = data.id.get_type()
-    plain = dtype.kind in "fiub" and stored.equal(h5py.h5t.py_create(dtype))
-    if not plain and (dtype != BFLOAT16 or stored.get_class() != h5py.h5t.OPAQUE):
-        raise PortError(f"{path}: {name} has the type {dtype}, which a ConvNeXt has not")
-    if data.shape is None:
-        raise PortError(f"{path}: {name} has no shape")
-    size = data.size * dtype.itemsize
-    if data.id.get_storage_size() != size or (size and data.id.get_offset() is None):
-        raise PortError(f"{path}: {name} {data.shape} is not all there")
-    return _Extent(name, data.id.get_offset() or 0, size, tuple(data.shape), dtype)
-
-
-def _check_apart(path: Path, extents: list[_Extent], last: int) -> None:
+def _check_apart(path: Path, found: list[Dataset], last: int) -> None:
     """PortError if values stand beyond the file's end, or two tensors share some."""
     end = 0
-    for extent in sorted((e for e in extents if e.size), key=lambda e: e.start):
-        if extent.start < end:
-            raise PortError(
-                f"{path}: {extent.name} has its values where another tensor has its own"
-            )
-        end = extent.start + extent.size
+    for row in sorted((row for row in found if row.size), key=lambda row: row.start):
+        if row.start < end:
+            raise PortError(f"{path}: {row.name} has its values where another tensor has its own")
+        end = row.start + row.size
     if end > last:
         raise PortError(f"{path}: damaged or truncated HDF5 file (values end at byte {end:,})")
 
 
-def _tensor(path: Path, extent: _Extent, mapped: bool) -> Tensor:
-    dtype = "bfloat16" if extent.dtype == BFLOAT16 else extent.dtype.name
+def _tensor(file: OpenedFile, row: Dataset) -> Tensor:
+    dtype = "bfloat16" if row.dtype == OPAQUE else row.dtype.name
 
     def load() -> np.ndarray:
-        array = blocks.taken(path, extent.start, extent.shape, extent.dtype, mapped=mapped)
+        array = file.array(row.start, row.shape, row.dtype)
         own = np.dtype(storage(dtype))
-        array = array.view(own) if dtype == "bfloat16" else array.astype(own, copy=False)
-        return np.require(array, requirements="A")  # values may be at odd places
+        return array.view(own) if dtype == "bfloat16" else array.astype(own, copy=False)
 
-    return Tensor(extent.shape, dtype, load)
+    return Tensor(row.shape, dtype, load)

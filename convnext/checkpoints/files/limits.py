@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-from math import prod
 from pathlib import Path
 
-import numpy as np
-
-from convnext.checkpoints.tensors import Tensor, Tensors, storage
+from convnext.checkpoints.tensors import Tensor, Tensors
 from convnext.errors import PortError
 
 TENSORS = 5000  # in a file; the largest ConvNeXt with its average and its optimizer has 1,400
-NAME = 1000  # characters of a tensor's name
+NAME = 500  # characters of a tensor's name; the longest real ones have 150
+AXES = 8  # of a tensor; a ConvNeXt has 4
+SHARED = 4  # times the file's bytes that tensors which share their values may hold together
+HEADER = 2**24  # bytes of a safetensors header; the largest ConvNeXt's takes 40,000
+GROUPS = 16  # of HDF5, one within another; the deepest real file has 9
+CONFIG = 10_000_000  # bytes of a .keras file's config.json; one with 21,841 classes has a fifth
+STEPS = 2_000_000  # of a pickle; ConvNeXt-L's state dict takes 14,000
 
 
-def checked(path: Path, tensors: Tensors) -> dict[str, Tensor]:
-    """The tensors; PortError if there are too many, or they hold more than the file has bytes."""
+def checked(path: Path, size: int, tensors: Tensors, *, shared: bool = False) -> dict[str, Tensor]:
+    """The tensors of a file of `size` bytes.
+
+    Raises:
+        PortError: there are too many, or a name is too long, or they hold more than the file has
+            bytes; SHARED times as many where several tensors can be the same bytes.
+    """
     count(path, len(tensors))
     if long := next((name for name in tensors if len(name) > NAME), None):
         raise PortError(f"{path}: a tensor's name has {len(long):,} characters, {long[:40]!r}...")
-    size, claimed = path.stat().st_size, 0
+    claimed = 0
     for name, tensor in tensors.items():
-        claimed += prod(tensor.shape) * np.dtype(storage(tensor.dtype)).itemsize
-        if claimed > size:
+        claimed += tensor.nbytes
+        if claimed > size * (SHARED if shared else 1):
             raise PortError(f"{path}: {name} {tensor.shape} is more than a file of {size:,} bytes")
     return dict(tensors)
 

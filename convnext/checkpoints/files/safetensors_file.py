@@ -12,6 +12,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from convnext.checkpoints.files import blocks, limits
+from convnext.checkpoints.files.opened import OpenedFile
 from convnext.checkpoints.tensors import Tensor, storage
 from convnext.errors import PortError
 
@@ -32,7 +33,7 @@ DTYPES = {
 }
 _CODES = {name: code for code, name in DTYPES.items()}
 _ALIGNMENT = 8  # of the data's start, as the format asks
-_HEADER = 2**24  # bytes; the largest ConvNeXt's takes 40,000
+_LENGTH = 8  # bytes at the start, which say how long the header is
 
 
 def matches(start: bytes) -> bool:
@@ -40,13 +41,14 @@ def matches(start: bytes) -> bool:
     return start[8:9] == b"{"
 
 
-def read(path: Path, *, mapped: bool) -> dict[str, Tensor]:
-    """Name -> tensor. `mapped` arrays are the file's own pages, copied when written to."""
-    header, start = _header(path)
+def read(path: Path) -> dict[str, Tensor]:
+    """Name -> tensor, none of them read yet; PortError if the file is damaged."""
+    file = OpenedFile(path)
+    header, start = _header(file)
     header.pop("__metadata__", None)
     limits.count(path, len(header))
-    tensors = {name: _tensor(path, start, name, row, mapped) for name, row in header.items()}
-    return limits.checked(path, tensors)
+    tensors = {name: _tensor(file, start, name, row) for name, row in header.items()}
+    return limits.checked(path, file.size, tensors)
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -57,18 +59,19 @@ def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
             file.write(block.data)
 
 
-def _header(path: Path) -> tuple[dict[str, Any], int]:
+def _header(file: OpenedFile) -> tuple[dict[str, Any], int]:
     """The file's header, and where its data starts. The library checks offsets and sizes."""
+    length = int.from_bytes(file.bytes(0, _LENGTH), "little")
     try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if length > _HEADER:
-                raise ValueError(f"its header is to have {length:,} bytes")
-            with safe_open(path, framework="np"):
-                header = json.loads(file.read(length), object_pairs_hook=_unique)
+        if length > limits.HEADER:
+            raise ValueError(f"its header is to have {length:,} bytes")
+        with safe_open(file.path, framework="np"):
+            header = json.loads(file.bytes(_LENGTH, length), object_pairs_hook=_unique)
+    except PortError:
+        raise
     except (SafetensorError, ValueError, RecursionError) as error:
-        raise PortError(f"{path}: damaged or truncated safetensors file ({error})") from None
-    return header, 8 + length
+        raise PortError(f"{file.path}: damaged or truncated safetensors file ({error})") from None
+    return header, _LENGTH + length
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -79,15 +82,17 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return values
 
 
-def _tensor(path: Path, start: int, name: str, row: Mapping[str, Any], mapped: bool) -> Tensor:
+def _tensor(file: OpenedFile, start: int, name: str, row: Mapping[str, Any]) -> Tensor:
     dtype = DTYPES.get(row["dtype"])
     if dtype is None:
-        raise PortError(f"{path}: {name} has the type {row['dtype']}, which a ConvNeXt has not")
+        raise PortError(
+            f"{file.path}: {name} has the type {row['dtype']}, which a ConvNeXt has not"
+        )
     shape = tuple(row["shape"])
     begin = start + row["data_offsets"][0]
 
     def load() -> np.ndarray:
-        return blocks.taken(path, begin, shape, np.dtype(storage(dtype)), mapped=mapped)
+        return file.array(begin, shape, np.dtype(storage(dtype)))
 
     return Tensor(shape, dtype, load)
 
