@@ -9,7 +9,7 @@ import pytest
 from convnext import ConvNextConfig, bundled
 from convnext.checkpoints.checkpoint import open_checkpoint
 from convnext.cli import show
-from convnext.cli.main import main
+from convnext.cli.main import COMMANDS, main
 from convnext.cli.options import FAILED, REFUSED
 from tests import loud
 
@@ -125,3 +125,20 @@ def test_wrong_usage_exits_with_2(arguments, capsys):
 def test_tables_are_not_folded_in_a_pipe(capsys):
     show.table(["path", "length"], [["x" * 300, "300"]], numbers=1)
     assert f"{'x' * 300}      300" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_shells_complete_every_command(shell, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(["--print-completion", shell])
+    assert exit_.value.code == 0
+    text = capsys.readouterr().out
+    assert all(command in text for command in COMMANDS)
+    assert "tolerance" in text
+
+
+def test_completion_without_its_package_says_what_to_install(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    with pytest.raises(SystemExit):
+        main(["--print-completion", "bash"])
+    assert "pip install shtab" in capsys.readouterr().err

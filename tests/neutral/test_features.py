@@ -99,7 +99,7 @@ def test_a_result_of_many_channels_is_refused_before_memory():
 
 def test_a_tensor_of_a_graph_is_told_where_to_go():
     symbolic = type("SymbolicTensor", (), {"__array__": None})()
-    with pytest.raises(ImageError, match="tf.py_function, or preprocess in the graph"):
+    with pytest.raises(ImageError, match=r"tf\.py_function, or preprocess in the graph"):
         ConvNextFeatureExtractor()(symbolic)
 
 
@@ -125,7 +125,7 @@ def test_overrides_last_one_call_and_none_keeps():
     assert extract(image).pixel_values.shape[-1] == 224
     with pytest.raises(TypeError, match="no field do_flip"):
         extract(image, do_flip=None)
-    with pytest.raises(ValueError, match="return_tensors must be one of np, pt, tf, jax, got 'mlx'"):
+    with pytest.raises(ValueError, match="must be one of np, pt, tf, jax, got 'mlx'"):
         extract(image, "mlx")
 
 
