@@ -11,7 +11,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
-from urllib.request import getproxies
 
 from convnext.errors import NotFoundError, missing
 
@@ -156,6 +155,8 @@ def _perhaps(name: str) -> str:
 @cache
 def _is_offline() -> bool:
     """Whether the Hub's host has no address here. Its client would retry for half a minute."""
+    from urllib.request import getproxies  # loads ssl, which nothing else here needs
+
     from huggingface_hub import constants
 
     if getproxies():
