@@ -1,86 +1,132 @@
-"""The tables of the pages are the real ones; imports run downward through the rooms."""
+"""The tables of the pages are the real ones; no room imports what it never may."""
 
 from __future__ import annotations
 
 import argparse
-import ast
 import re
+import sys
 from pathlib import Path
 
+import networkx
 import pytest
 
 from convnext.checkpoints.dialects import DIALECTS, WRITTEN
 from convnext.checkpoints.recognition import STRANGERS
 from convnext.cli.main import parser
+from convnext.verification.originals import LIBRARIES
 from tests.conftest import ROOMS
 from tests.project.markdown_pages import DOCS, ROOT, relative, table
 
+sys.path.insert(0, str(ROOT / "tools"))
 
-def rooms() -> dict[str, int]:
-    """File -> level, as the page on architecture has them."""
-    return {row[1]: int(row[0]) for row in table(DOCS / "architecture.md", "| level | file |")}
+from draw_architecture import GROUND, PICTURE, PLACES, arrows, drawn
+from imports import (
+    BY_COMPUTED_NAME,
+    Import,
+    Rule,
+    all_imports,
+    imports,
+    logic,
+    rule,
+    sources,
+)
 
-
-def imports(path: Path) -> set[str]:
-    """Files of this package that a file imports, wherever in it."""
-    modules: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            modules |= {f"{node.module}.{alias.name}" for alias in node.names}
-        elif isinstance(node, ast.Import):
-            modules |= {alias.name for alias in node.names}
-    return {file for module in modules if (file := file_of(module))}
-
-
-def file_of(module: str) -> str | None:
-    """`convnext.store.load` is a name in convnext/store/__init__.py."""
-    place = ROOT / Path(*module.split("."))
-    for path in (place.with_suffix(".py"), place / "__init__.py"):
-        if path.is_file() and module.partition(".")[0] == "convnext":
-            return relative(path)
-    parent = module.rpartition(".")[0]
-    return file_of(parent) if parent else None
+PAGE = DOCS / "architecture.md"
+KNOWN = {"convnext", "convnext.cli", "convnext.pt", "convnext.pt.runner", "convnext.tf.runner"}
 
 
-def upward(levels: dict[str, int], imported: dict[str, set[str]]) -> list[str]:
-    return [
-        f"{file} ({levels[file]}) imports {other} ({levels[other]})"
-        for file, others in imported.items()
-        for other in sorted(others)
-        if levels[other] <= levels[file]  # a KeyError: the page lacks a row for this file
-    ]
+def never() -> list[Rule]:
+    """The table of what is never imported."""
+    return [rule(row) for row in table(PAGE, "| importer | never imports |")]
 
 
-def test_the_rooms_are_the_files_there_are() -> None:
-    assert set(rooms()) == {relative(path) for path in (ROOT / "convnext").rglob("*.py")}
+def found_in(source: str, module: str = "convnext.config", **package: bool) -> list[Import]:
+    return imports(module, source, KNOWN, package=package.get("package", False))
 
 
-def test_imports_run_downward_and_the_frameworks_never_meet() -> None:
-    levels = rooms()
-    imported = {file: imports(ROOT / file) for file in levels}
-    assert not upward(levels, imported)
-    for file, others in imported.items():
-        own = file.split("/")[1]
-        met = {other.split("/")[1] for other in others} & {"pt", "tf"}
-        assert met <= {own}, f"{file} imports {met}"
+def test_the_rooms_of_the_page_are_those_of_the_picture_and_hold_every_file() -> None:
+    named = [row[0] for row in table(PAGE, "| room | what it does |")]
+    assert named == list(PLACES)
+    folders = {f"{relative(path.parent)}/" for path in (ROOT / "convnext").rglob("*.py")}
+    assert folders - {"convnext/"} <= set(named)
 
 
-def test_an_upward_import_would_be_found() -> None:
-    levels = rooms()
-    assert upward(levels, {"convnext/config.py": {"convnext/store/__init__.py"}})
-    assert "convnext/porter.py" in imports(ROOT / "convnext" / "store" / "__init__.py")
+def test_the_picture_is_drawn_from_the_code() -> None:
+    drawing = drawn(all_imports())
+    assert PICTURE.read_text(encoding="utf-8") == drawing, "run tools/draw_architecture.py"
 
 
-@pytest.mark.parametrize("file", sorted(rooms()))
-def test_only_its_own_room_imports_a_framework(file: str) -> None:
-    frameworks = {"torch": "pt", "tensorflow": "tf", "keras": "tf"}
-    body = ast.parse((ROOT / file).read_text(encoding="utf-8")).body
-    inside = [inner for node in body if isinstance(node, ast.Try) for inner in node.body]
-    for node in body + inside:
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-        for framework in {name.partition(".")[0] for name in names} & set(frameworks):
-            assert file.split("/")[1] == frameworks[framework], f"{file} imports {framework}"
+@pytest.mark.parametrize("row", never(), ids=str)
+def test_what_is_never_imported(row: Rule) -> None:
+    assert not row.broken(all_imports())
+
+
+def test_no_two_rooms_import_each_other_and_the_ground_imports_none() -> None:
+    found = arrows(all_imports(), by_name=False)
+    assert networkx.is_directed_acyclic_graph(networkx.DiGraph(found))
+    assert GROUND in {below for _, below in found}
+    assert GROUND not in {above for above, _ in found}
+
+
+@pytest.mark.parametrize(
+    ("source", "way"),
+    [
+        ("import convnext.cli", "loaded"),
+        ("from convnext import cli", "loaded"),
+        ("from . import cli", "loaded"),
+        ("try:\n    from convnext.cli import x\nexcept ImportError: pass", "loaded"),
+        ("class A:\n    def f(self):\n        from .cli import x", "function"),
+        ("from importlib import import_module\nimport_module('convnext.cli')", "name"),
+        ("import importlib\ndef f(): importlib.import_module('convnext.cli')", "name"),
+        ("from importlib import import_module as load\nload('convnext.cli')", "name"),
+        ("__import__('convnext.cli')", "name"),
+    ],
+)
+def test_a_forbidden_import_of_each_kind_is_found(source: str, way: str) -> None:
+    found = found_in(source)
+    assert Import("convnext.config", "convnext.cli", way) in found
+    assert any(row.broken(found) for row in never())
+
+
+def test_an_f_string_is_every_module_that_it_can_name() -> None:
+    found = found_in("import_module(f'convnext.{name}.runner')", "convnext.pt.weights")
+    assert [one.imported for one in found] == ["convnext.pt.runner", "convnext.tf.runner"]
+    assert any(row.broken(found) for row in never())
+
+
+def test_an_exception_allows_its_own_way_only() -> None:
+    for source, allowed in (
+        ("from convnext import pt", False),
+        ("def f():\n    from convnext import pt", False),
+        ("import_module('convnext.pt.runner')", True),
+    ):
+        found = found_in(source, "convnext.running")
+        assert allowed == (not any(row.broken(found) for row in never()))
+
+
+def test_imports_by_a_computed_name_are_listed() -> None:
+    texts = sources()
+    computed = {
+        one.importer
+        for name, text in texts.items()
+        for one in imports(name, text, texts, package=False)
+        if not one.imported
+    }
+    assert computed == set(BY_COMPUTED_NAME)
+    modules = {library.module.partition(".")[0] for library in LIBRARIES.values()}
+    assert modules == set(BY_COMPUTED_NAME["convnext.verification.originals"])
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "convnext").rglob("__init__.py")), ids=relative)
+def test_no_logic_stands_in_an_init(path: Path) -> None:
+    assert not logic(path.read_text(encoding="utf-8"))
+
+
+def test_logic_in_an_init_is_found() -> None:
+    plain = '"""Doc."""\nimport a\nfrom b import c\n__all__ = ["c"]\n'
+    assert not logic(plain)
+    for line in ("X = 1", "def f(): pass", "if a: import d", "c()", '"a second string"'):
+        assert logic(plain + line)
 
 
 def test_the_map_of_the_readme_names_every_room() -> None:
@@ -124,14 +170,20 @@ def test_the_table_of_strangers_is_the_real_one() -> None:
     assert shown == STRANGERS
 
 
-def test_the_command_line_page_names_every_dialect_and_option() -> None:
-    options = {row[0] for row in table(DOCS / "cli.md", "| argument | meaning |")}
-    convert = next(
-        commands.choices["convert"]
-        for commands in parser()._actions
-        if isinstance(commands, argparse._SubParsersAction)
-    )
-    declared = {option for action in convert._actions for option in action.option_strings}
-    assert declared - {"-h", "--help"} == {o.split()[0] for o in options if o.startswith("--")}
+def commands() -> dict[str, argparse.ArgumentParser]:
+    found = (a for a in parser()._actions if isinstance(a, argparse._SubParsersAction))
+    return dict(next(found).choices)
+
+
+@pytest.mark.parametrize("command", commands())
+def test_the_command_line_page_names_every_option(command: str) -> None:
+    page = (DOCS / "cli.md").read_text(encoding="utf-8")
+    section = page.partition(f"\n## {command}\n")[2].partition("\n## ")[0]
+    shown = re.findall(r"^\| `(--[a-z-]+)", section, re.MULTILINE)
+    declared = [o for action in commands()[command]._actions for o in action.option_strings]
+    assert sorted(shown) == sorted(set(declared) - {"-h", "--help"})
+
+
+def test_the_command_line_page_names_every_dialect() -> None:
     said = next(row[1] for row in table(DOCS / "cli.md", "| argument |") if "--to" in row[0])
     assert re.split(r", | or ", said) == list(WRITTEN)
