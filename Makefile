@@ -3,16 +3,20 @@
 PYTHON ?= python3
 ROOMS ?= neutral,pt,tf,parity,project
 BIN := .venv/bin
+BUNDLE := convnext/bundle
 INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 export TF_CPP_MIN_LOG_LEVEL := 3
 
-.PHONY: help demo test test-data test-jax fuzz bench bench-convert peers check format clean
+.PHONY: help demo test test-data test-jax fuzz bench peers check format clean
 
 help:  ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
-demo: .venv/ready  ## convert the bundled network, load it in both frameworks, classify images
-	$(BIN)/python tools/demo.py
+demo: .venv/ready  ## convert the bundled network, compare both frameworks, classify images
+	$(BIN)/convnext convert $(BUNDLE) demo-output/timm --to timm-conv --overwrite
+	$(BIN)/convnext convert demo-output/timm demo-output/keras --to huggingface-tf --overwrite
+	$(BIN)/convnext verify demo-output/timm demo-output/keras
+	$(BIN)/convnext classify $(BUNDLE)/*.jpg --model demo-output/timm
 
 test: .venv/ready  ## every test but those that need data or JAX
 	CONVNEXT_ROOMS=$(ROOMS) $(BIN)/python -m pytest
@@ -26,10 +30,7 @@ test-jax: .venv-jax/ready  ## the Keras network on Keras' JAX backend, without T
 fuzz: .venv/ready  ## damage thousands of files of each format and read them; some minutes
 	$(BIN)/python tools/fuzz_files.py
 
-bench-convert: .venv/ready  ## memory and time of converting 1.4 GB; 8 GB of disk, some minutes
-	$(BIN)/python tools/bench_convert.py
-
-bench: .venv/ready peers  ## speed beside other libraries; ARGS="..." for options, some minutes
+bench: .venv/ready peers  ## speed beside other libraries; ARGS="--help" says what else, some minutes
 	$(BIN)/python tools/bench.py $(ARGS)
 
 peers: .venv-peers/ready .venv-peers-tf/ready .venv-peers-zero/ready  ## the other libraries, for bench

@@ -1,11 +1,9 @@
-"""The network's speed beside that of other libraries, on this machine: one command, tables.
+"""Speed and memory on this machine, beside other libraries: one command, tables and records.
 
-    python tools/bench.py [compare|scaling|loading] [--mode inference,training] [--size tiny,base]
-        [--batch 1,8] [--dtype fp32,bf16] [--subjects NAME,...] [--into docs/speed.md]
-
-Each subject is a process of its own, in an environment of its own (`make peers` builds those). All
-hold the same weights, and none is timed before its results have been compared with ours. Then they
-take turns, A B C A B C, so that a busy machine slows all of them; ratios are taken round by round.
+The networks of `compare` and `scaling` are each a process of their own, in an environment of their
+own (`make peers` builds those). All hold the same weights, and none is timed before its results
+have been compared with ours. Then they take turns, A B C A B C, so that a busy machine slows all of
+them; ratios are taken round by round.
 """
 
 from __future__ import annotations
@@ -18,18 +16,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT)]
+sys.path.insert(0, str(ROOT))
 
-from rich.console import Console  # noqa: E402  # found on the path set just above
-from speed import loading as from_disk  # noqa: E402
-from speed import records, subjects  # noqa: E402
-from speed.checkpoints import checkpoint  # noqa: E402
-from speed.comparison import Comparison  # noqa: E402
-from speed.master import LostError, Workers  # noqa: E402
-from speed.scaling import growing  # noqa: E402
+from rich.console import Console
+from speed import conversion, images, loading, records, subjects, summary
+from speed.checkpoints import checkpoint
+from speed.comparison import Comparison, Say
+from speed.processes import LostError, Workers
 
-from convnext.config import SIZES  # noqa: E402
+from convnext.config import SIZES
 
+DATA = ROOT / "docs" / "speed.json"
 EVERYTHING = {
     "side": subjects.SIDES,
     "mode": subjects.MODES,
@@ -38,59 +35,75 @@ EVERYTHING = {
     "batch": (1, 8, 32),
 }
 OURS = [subject.name for subject in subjects.SUBJECTS.values() if subject.ours]
+COMMANDS = {
+    "compare": "the networks beside each other, a table for each case",
+    "scaling": "growing batches at 224 pixels, and growing images at the first batch",
+    "loading": "from_pretrained of a ConvNeXt-L, ours and transformers'",
+    "conversion": "a ConvNeXt-XL between dialects, beside copying its file; 8 GB of disk",
+    "extractor": "images to pixel_values, ours and transformers' (needs 4.57)",
+    "classify": "images a second of `convnext classify` into a file",
+    "memory": "its memory as many images go by",
+    "ratios": "print the table of docs/speed.md from the records; --into writes it into a page",
+}
 
 
-Options = argparse.Namespace
-Records = Iterator[records.Record]
+def measured(options: argparse.Namespace, folder: Path, say: Say) -> Iterator[records.Record]:
+    """The records of a command, one after the other."""
+    count, rounds = options.images, options.rounds
+    if options.command == "loading":
+        say("writing the checkpoint")
+        yield loading.compare(checkpoint(folder, loading.SIZE, "huggingface"), rounds, say)
+    elif options.command == "conversion":
+        yield conversion.compare(folder, "xlarge", rounds, say)
+    elif options.command == "extractor":
+        yield images.extractor(folder, rounds, say)
+    elif options.command == "classify":
+        yield images.classify(folder, count or 1500, rounds, say)
+    elif options.command == "memory":
+        yield images.memory(folder, count or 100_000, say)
+    else:
+        with Workers(folder) as workers:
+            comparison = Comparison(workers, say, rounds=rounds, seconds=options.seconds)
+            yield from compared(options, comparison)
 
 
-def compare(options: Options, comparison: Comparison) -> Records:
-    """Every subject beside ours, a table for each case."""
-    chosen = subjects.chosen(options.subjects, everyone=options.all)
-    for case in subjects.cases(**{name: getattr(options, name) for name in EVERYTHING}):
-        yield records.comparison(comparison.run(case, chosen), options.rounds)
-
-
-def scaling(options: Options, comparison: Comparison) -> Records:
-    """Growing batches at 224 pixels, and growing images at the first batch asked for."""
+def compared(options: argparse.Namespace, comparison: Comparison) -> Iterator[records.Record]:
+    """Those of `compare` and `scaling`."""
+    values = {name: getattr(options, name) for name in EVERYTHING}
+    if options.command == "compare":
+        chosen = subjects.chosen(options.subjects, everyone=options.all)
+        for case in subjects.cases(**values):
+            yield comparison.compare(case, chosen)
+        return
     chosen = subjects.chosen(options.subjects or OURS, everyone=options.all)
-    fixed = {name: getattr(options, name) for name in EVERYTHING if name != "batch"}
-    for case in subjects.cases(**fixed, batch=options.batch[:1]):
+    for case in subjects.cases(**values | {"batch": options.batch[:1]}):
         batches = [case._replace(batch=batch) for batch in options.batches]
-        yield growing(comparison, chosen, batches, "batches")
-        images = [case._replace(image=image) for image in options.image_sizes]
-        yield growing(comparison, chosen, images, "images")
-
-
-def loading(options: Options, comparison: Comparison) -> Records:
-    """Ours and transformers, from one folder."""
-    comparison.say("writing the checkpoint")
-    path = checkpoint(comparison.workers.folder, from_disk.SIZE, "huggingface")
-    yield from_disk.compare(path, options.rounds, comparison.say)
-
-
-COMMANDS = {"compare": compare, "scaling": scaling, "loading": loading}
+        yield comparison.grow(batches, chosen, "batches")
+        sizes = [case._replace(image=size) for size in options.image_sizes]
+        yield comparison.grow(sizes, chosen, "images")
 
 
 def main() -> None:
     options = parser().parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the workers are ended too
+    if options.command == "ratios":
+        if options.into:
+            return summary.update(DATA, options.into)
+        return print(summary.markdown(records.read(DATA)))
     if options.all:
         vars(options).update(EVERYTHING)
     for override in options.environment:
         name, _, python = override.partition("=")
         subjects.ENVIRONMENTS[name] = Path(python)
     console = Console(width=None if sys.stdout.isatty() else 160)
+    progress = Console(stderr=True)
     with (
         tempfile.TemporaryDirectory(dir=options.folder) as folder,
-        Workers(Path(folder)) as workers,
-        console.status("starting") as status,
+        progress.status("starting") as status,
     ):
-        comparison = Comparison(
-            workers, status.update, rounds=options.rounds, seconds=options.seconds
-        )
+        say = status.update if progress.is_terminal else progress.print
         try:
-            for record in COMMANDS[options.command](options, comparison):
+            for record in measured(options, Path(folder), say):
                 records.show(record, console)
                 if options.into:
                     records.write(record, options.into)
@@ -101,22 +114,28 @@ def main() -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    found.add_argument("command", nargs="?", choices=COMMANDS, default="compare")
-    found.add_argument("--side", type=words(subjects.SIDES), default=["pytorch"])
-    found.add_argument("--mode", type=words(subjects.MODES), default=["inference"])
-    found.add_argument("--size", type=words(SIZES), default=["tiny"])
-    found.add_argument("--dtype", type=words(subjects.DTYPES), default=["fp32", "bf16"])
-    found.add_argument("--batch", type=numbers, default=[8])
-    found.add_argument("--batches", type=numbers, default=[1, 2, 4, 8, 16, 32, 64], help="scaling")
-    found.add_argument("--image-sizes", type=numbers, default=[224, 384, 512], help="scaling")
-    found.add_argument("--subjects", type=lambda text: text.split(","), default=[])
-    found.add_argument("--all", action="store_true", help="every case and subject; hours")
-    found.add_argument("--rounds", type=int, default=7)
-    found.add_argument("--seconds", type=float, default=0.5, help="of each turn")
-    found.add_argument("--environment", action="append", default=[], help="NAME=PYTHON")
-    found.add_argument("--folder", help="for checkpoints; default, where temporary files go")
-    found.add_argument("--into", type=Path, help="a page, to put the tables between its marks")
+    commands = "\n".join(f"  {name:<12}{text}" for name, text in COMMANDS.items())
+    found = argparse.ArgumentParser(
+        description=f"{(__doc__ or '').partition(chr(10))[0]}\n\n{commands}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = found.add_argument
+    add("command", nargs="?", choices=COMMANDS, default="compare", help="default: compare")
+    add("--side", type=words(subjects.SIDES), default=["pytorch"], help="pytorch, keras")
+    add("--mode", type=words(subjects.MODES), default=["inference"], help="inference, training")
+    add("--size", type=words(SIZES), default=["tiny"], help="published sizes; default: tiny")
+    add("--dtype", type=words(subjects.DTYPES), default=["fp32", "bf16"], help="or autocast")
+    add("--batch", type=numbers, default=[8], help="images per batch; default: 8")
+    add("--batches", type=numbers, default=[1, 2, 4, 8, 16, 32, 64], help="of scaling")
+    add("--image-sizes", type=numbers, default=[224, 384, 512], help="of scaling, in pixels")
+    add("--images", type=int, help="of classify and memory; default: 1500 and 100000")
+    add("--subjects", type=lambda text: text.split(","), default=[], help="names or parts of them")
+    add("--all", action="store_true", help="every case and subject; hours")
+    add("--rounds", type=int, default=7, help="turns of each; default: 7")
+    add("--seconds", type=float, default=0.5, help="of each turn; default: 0.5")
+    add("--environment", action="append", default=[], help="NAME=PYTHON, another interpreter")
+    add("--folder", help="for checkpoints; default: where temporary files go")
+    add("--into", type=Path, metavar="FILE", help="record there, such as docs/speed.json")
     return found
 
 

@@ -18,9 +18,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT)]
+sys.path.insert(0, str(ROOT))
 
-from tests.mutations import FORMATS, Victim  # noqa: E402  # found on the path set just above
+from tests.mutations import FORMATS, Victim
 
 FINE = ("refused", "loaded", "headless")
 SECONDS = 10  # for one file

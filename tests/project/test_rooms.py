@@ -15,12 +15,7 @@ from convnext.checkpoints.recognition import STRANGERS
 from convnext.cli.main import parser
 from convnext.verification.originals import LIBRARIES
 from tests.conftest import ROOMS
-from tests.project.markdown_pages import DOCS, ROOT, relative, table
-
-sys.path.insert(0, str(ROOT / "tools"))
-
-from draw_architecture import GROUND, PICTURE, PLACES, arrows, drawn
-from imports import (
+from tests.project.imports import (
     BY_COMPUTED_NAME,
     Import,
     Rule,
@@ -30,6 +25,11 @@ from imports import (
     rule,
     sources,
 )
+from tests.project.markdown_pages import DOCS, ROOT, relative, table
+
+sys.path.insert(0, str(ROOT / "tools"))
+
+from draw_architecture import GROUND, PICTURE, PLACES, arrows, drawn
 
 PAGE = DOCS / "architecture.md"
 KNOWN = {"convnext", "convnext.cli", "convnext.pt", "convnext.pt.runner", "convnext.tf.runner"}

@@ -1,1 +1,1 @@
-"""What tools/bench.py is made of: tables of subjects, workers that hold them, and records."""
+"""What tools/bench.py is made of: tables of subjects, processes that hold them, and records."""

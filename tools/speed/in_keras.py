@@ -3,41 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from convnext.checkpoints import reader
 from convnext.config import ConvNextConfig
-from convnext.hub import Source
 from convnext.verification import originals
 from speed import checkpoints
 from speed.subjects import Case, Prepared, Subject
 
 POLICIES = {"fp32": "float32", "bf16": "mixed_bfloat16"}
+Build = Callable[[Path, ConvNextConfig, int], Any]  # for images of so many pixels
 RATE = 1e-8  # of the optimiser: a step as any other, after which the network is still the same
-
-
-class Network(NamedTuple):
-    """How a subject's network is made."""
-
-    load: Callable[[], Any]  # imports what building it needs, and returns its Keras
-    build: Callable[[Path, ConvNextConfig, int], Any]  # for images of so many pixels
-    axes: tuple[int, ...] = (0, 2, 3, 1)  # of its images, among those of (N, C, H, W)
-
-
-def _import_keras() -> Any:
-    import keras
-
-    return keras
-
-
-def _import_ours() -> Any:
-    import convnext.tf  # noqa: F401  # nothing of it is to be imported while memory is measured
-
-    return _import_keras()
 
 
 def ours(path: Path, config: ConvNextConfig, image: int) -> Any:
@@ -58,13 +38,8 @@ def keras_applications(path: Path, config: ConvNextConfig, image: int) -> Any:
     return model
 
 
-def _import_zeromodels() -> Any:
-    import zeromodels.models.convnext  # noqa: F401
-
-    return _import_keras()
-
-
 def zeromodels(path: Path, config: ConvNextConfig, image: int) -> Any:
+    from safetensors.numpy import load_file
     from zeromodels.models.convnext import ConvNeXtImageClassify
 
     model = ConvNeXtImageClassify(
@@ -73,17 +48,8 @@ def zeromodels(path: Path, config: ConvNextConfig, image: int) -> Any:
         image_size=image,
         num_classes=config.num_labels,
     )
-    tensors = reader.read_tensors(path, Source(path)).tensors
-    state = {name: tensor.array("float32") for name, tensor in tensors.items()}
-    ConvNeXtImageClassify.transfer_from_timm(model, state)
+    ConvNeXtImageClassify.transfer_from_timm(model, load_file(path))
     return model
-
-
-def _import_transformers() -> Any:
-    import tf_keras
-    from transformers import TFConvNextForImageClassification  # noqa: F401
-
-    return tf_keras
 
 
 def transformers_tf(path: Path, config: ConvNextConfig, image: int) -> Any:
@@ -95,23 +61,25 @@ def transformers_tf(path: Path, config: ConvNextConfig, image: int) -> Any:
     return model
 
 
-NETWORKS = {
-    "ours": Network(_import_ours, ours, axes=(0, 1, 2, 3)),
-    "fast": Network(_import_ours, fast, axes=(0, 1, 2, 3)),
-    "keras_applications": Network(_import_keras, keras_applications),
-    "zeromodels": Network(_import_zeromodels, zeromodels),
-    "transformers_tf": Network(_import_transformers, transformers_tf, axes=(0, 1, 2, 3)),
+# network -> how it is built, and the axes of its images among those of (N, C, H, W)
+_NHWC, _NCHW = (0, 2, 3, 1), (0, 1, 2, 3)
+NETWORKS: dict[str, tuple[Build, tuple[int, ...]]] = {
+    "ours": (ours, _NCHW),
+    "fast": (fast, _NCHW),
+    "keras_applications": (keras_applications, _NHWC),
+    "zeromodels": (zeromodels, _NHWC),
+    "transformers_tf": (transformers_tf, _NCHW),
 }
 
 
 def prepare(subject: Subject, case: Case, path: Path) -> Prepared:
     """Images, weights and the function that is timed, as a graph or through XLA."""
-    network = NETWORKS[subject.network]
-    keras = network.load()
+    build, axes = NETWORKS[subject.network]
+    keras = import_module("tf_keras" if "tf_keras" in subject.libraries else "keras")
     keras.mixed_precision.set_global_policy(POLICIES[case.dtype])
-    model = network.build(path, checkpoints.config_of(case.size), case.image)
+    model = build(path, checkpoints.config_of(case.size), case.image)
     images, labels = checkpoints.inputs(case.batch, case.image)
-    x, y = tf.constant(images.transpose(network.axes)), tf.constant(labels)
+    x, y = tf.constant(images.transpose(axes)), tf.constant(labels)
 
     def logits(training: bool) -> Any:
         output = model(x, training=training)

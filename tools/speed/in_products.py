@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 
@@ -15,13 +14,6 @@ from speed import checkpoints
 from speed.subjects import Case, Prepared, Subject
 
 BATCH = 8  # of the shapes that are tried
-
-
-class Products(NamedTuple):
-    load: Callable[[], None]
-
-
-NETWORKS = {"products": Products(lambda: None)}
 
 
 def product(rows: int, inner: int, columns: int, dtype: torch.dtype) -> Callable[[], None]:
@@ -71,7 +63,3 @@ def prepare(subject: Subject, case: Case, path: Path) -> Prepared:
             multiply()
 
     return Prepared(call, lambda: {})
-
-
-def forget() -> None:
-    pass

@@ -6,7 +6,6 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,59 +16,34 @@ from speed.subjects import Case, Prepared, Subject
 Run = Callable[[np.ndarray], np.ndarray]
 
 
-class Runtime(NamedTuple):
-    load: Callable[[], Any]  # imports it
-    compile: Callable[[torch.nn.Module, torch.Tensor, str], Run]
-
-
-def _import_onnxruntime() -> Any:
-    import onnx  # noqa: F401  # torch's exporter asks for it
-    import onnxruntime
-
-    in_torch.NETWORKS["timm"].load()
-    return onnxruntime
-
-
 def onnxruntime(model: torch.nn.Module, example: torch.Tensor, dtype: str) -> Run:
-    runtime = _import_onnxruntime()
+    from onnxruntime import InferenceSession
+
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter without further packages is deprecated
         path = f"{folder}/model.onnx"
         torch.onnx.export(model, (example,), path, input_names=["images"], dynamo=False)
-        session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        session = InferenceSession(path, providers=["CPUExecutionProvider"])
     return lambda images: session.run(None, {"images": images})[0]
 
 
-def _import_openvino() -> Any:
-    import openvino
-
-    in_torch.NETWORKS["timm"].load()
-    return openvino
-
-
 def openvino(model: torch.nn.Module, example: torch.Tensor, dtype: str) -> Run:
-    runtime = _import_openvino()
-    converted = runtime.convert_model(model, example_input=example, input=list(example.shape))
+    from openvino import Core, convert_model
+
+    converted = convert_model(model, example_input=example, input=list(example.shape))
     # by itself it computes in bf16 where the processor can
     precision = {"fp32": "f32", "bf16": "bf16"}[dtype]
     options = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
-    compiled = runtime.Core().compile_model(converted, "CPU", options)
+    compiled = Core().compile_model(converted, "CPU", options)
     return lambda images: compiled(images)[0]
 
 
-NETWORKS = {
-    "onnxruntime": Runtime(_import_onnxruntime, onnxruntime),
-    "openvino": Runtime(_import_openvino, openvino),
-}
+NETWORKS = {"onnxruntime": onnxruntime, "openvino": openvino}
 
 
 def prepare(subject: Subject, case: Case, path: Path) -> Prepared:
-    build = in_torch.NETWORKS["timm"].build
+    build = in_torch.NETWORKS["timm"]
     model = build(path, checkpoints.config_of(case.size), torch.float32).eval()
     images, _ = checkpoints.inputs(case.batch, case.image)
-    run = NETWORKS[subject.network].compile(model, torch.from_numpy(images), case.dtype)
+    run = NETWORKS[subject.network](model, torch.from_numpy(images), case.dtype)
     return Prepared(lambda: run(images), lambda: {"logits": run(images)})
-
-
-def forget() -> None:
-    pass

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,47 +19,31 @@ from speed.subjects import Case, Prepared, Subject
 RATE = 1e-8  # of the optimiser: a step as any other, after which the network is still the same
 
 
-class Network(NamedTuple):
-    """How a subject's network is made."""
-
-    load: Callable[[], Any]  # imports what building it needs
-    build: Callable[[Path, ConvNextConfig, torch.dtype], nn.Module]
-
-
-def _import_ours() -> Any:
-    from convnext import pt
-
-    return pt
+Build = Callable[[Path, ConvNextConfig, torch.dtype], nn.Module]
 
 
 def ours(path: Path, config: ConvNextConfig, dtype: torch.dtype) -> nn.Module:
-    return _import_ours().ConvNextForImageClassification.from_pretrained(path, dtype=dtype)
+    from convnext.pt import ConvNextForImageClassification
 
-
-def _import_fast() -> Any:
-    return _import_ours().fast
+    return ConvNextForImageClassification.from_pretrained(path, dtype=dtype)
 
 
 def fast(path: Path, config: ConvNextConfig, dtype: torch.dtype) -> nn.Module:
-    return _import_fast()(ours(path, config, torch.float32), dtype=dtype)
+    from convnext.pt import fast
 
-
-def _import_transformers() -> Any:
-    from transformers import ConvNextForImageClassification
-
-    return ConvNextForImageClassification
+    return fast(ours(path, config, torch.float32), dtype=dtype)
 
 
 def transformers(path: Path, config: ConvNextConfig, dtype: torch.dtype) -> nn.Module:
-    model, info = _import_transformers().from_pretrained(
-        path, dtype=dtype, output_loading_info=True
-    )
+    from transformers import ConvNextForImageClassification as Network
+
+    model, info = Network.from_pretrained(path, dtype=dtype, output_loading_info=True)
     missed = [key for key in ("missing_keys", "unexpected_keys", "mismatched_keys") if info[key]]
     assert not missed, info
     return model
 
 
-def strictly(build: Callable[[ConvNextConfig], nn.Module]) -> Network:
+def strictly(build: Callable[[ConvNextConfig], nn.Module]) -> Build:
     """A network that is built for a config and takes a file by load_state_dict."""
 
     def load(path: Path, config: ConvNextConfig, dtype: torch.dtype) -> nn.Module:
@@ -68,8 +51,7 @@ def strictly(build: Callable[[ConvNextConfig], nn.Module]) -> Network:
         model.load_state_dict(_state(path), strict=True)
         return model.to(dtype)
 
-    tiniest = ConvNextConfig(depths=(1, 1, 1, 1), hidden_sizes=(8, 8, 8, 8))
-    return Network(lambda: build(tiniest), load)
+    return load
 
 
 def _state(path: Path) -> dict[str, Tensor]:
@@ -81,10 +63,10 @@ def _state(path: Path) -> dict[str, Tensor]:
     return content.get("model", content)
 
 
-NETWORKS = {
-    "ours": Network(_import_ours, ours),
-    "fast": Network(_import_fast, fast),
-    "transformers": Network(_import_transformers, transformers),
+NETWORKS: dict[str, Build] = {
+    "ours": ours,
+    "fast": fast,
+    "transformers": transformers,
     "timm": strictly(lambda config: originals.timm(config, "timm")),
     "torchvision": strictly(lambda config: originals.torchvision(config, "torchvision")),
     "facebook": strictly(facebook.ConvNeXt),
@@ -94,7 +76,7 @@ NETWORKS = {
 def prepare(subject: Subject, case: Case, path: Path) -> Prepared:
     """Images, weights and the function that is timed."""
     dtype = torch.bfloat16 if case.dtype == "bf16" else torch.float32
-    model = NETWORKS[subject.network].build(path, checkpoints.config_of(case.size), dtype)
+    model = NETWORKS[subject.network](path, checkpoints.config_of(case.size), dtype)
     images, labels = map(torch.from_numpy, checkpoints.inputs(case.batch, case.image))
     images = images.to(dtype)
     if subject.layout == "channels_last":

@@ -1,13 +1,7 @@
-"""Loading a checkpoint, every weight then read once.
-
-python -m speed.loading NAME PATH is one load.
-"""
+"""Loading a checkpoint, every weight then read once."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -18,9 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from speed import machine
-from speed.comparison import Missing, Spread, ratios
-from speed.master import LostError, environment, interpreter
-from speed.records import Record, circumstances, lost, spread
+from speed.processes import LostError, Process
+from speed.records import Record, Spread, Value, merged, missing, ratios
 
 SIZE = "large"
 EQUAL = 1e-4  # greatest difference of the sums of the weights' squares, as a share
@@ -29,111 +22,76 @@ EQUAL = 1e-4  # greatest difference of the sums of the weights' squares, as a sh
 class Loader(NamedTuple):
     """A class that loads a folder of Hugging Face's."""
 
-    name: str
     environment: str
     module: str
-    network: str  # class of that module
     options: dict[str, Any]
-    weights: Callable[[Any], Iterator[np.ndarray]]
     beside: str  # the one of ours that its time is a multiple of
     libraries: tuple[str, ...]
 
 
-def _of_torch(model: Any) -> Iterator[np.ndarray]:
-    return (parameter.detach().numpy() for parameter in model.parameters())
+_TF = ("transformers", "tf_keras", "tensorflow")
+LOADERS = {
+    "ours": Loader("own", "convnext.pt", {}, "ours", ("torch",)),
+    "transformers": Loader("own", "transformers", {}, "ours", ("transformers", "torch")),
+    "ours (Keras)": Loader("own", "convnext.tf", {}, "ours (Keras)", ("keras", "tensorflow")),
+    "transformers TF from_pt": Loader(
+        "peers-tf", "transformers", {"from_pt": True}, "ours (Keras)", _TF
+    ),
+}
 
 
-def _of_keras(model: Any) -> Iterator[np.ndarray]:
+def _weights(model: Any) -> Iterator[np.ndarray]:
+    if hasattr(model, "parameters"):
+        return (parameter.detach().numpy() for parameter in model.parameters())
     return (variable.numpy() for variable in model.variables)  # each is a copy for a moment
 
 
-_CLASS = "ConvNextForImageClassification"
-_TORCH, _KERAS = ("torch",), ("keras", "tensorflow")
-_TABLE = [
-    Loader("ours", "own", "convnext.pt", _CLASS, {}, _of_torch, "ours", _TORCH),
-    Loader(
-        "transformers", "own", "transformers", _CLASS, {}, _of_torch, "ours",
-        ("transformers", *_TORCH),
-    ),
-    Loader(
-        "ours (Keras)", "own", "convnext.tf", f"TF{_CLASS}", {}, _of_keras, "ours (Keras)", _KERAS,
-    ),
-    Loader(
-        "transformers TF from_pt", "peers-tf", "transformers", f"TF{_CLASS}", {"from_pt": True},
-        _of_keras, "ours (Keras)", ("transformers", "tf_keras", "tensorflow"),
-    ),
-]  # fmt: skip
-LOADERS = {loader.name: loader for loader in _TABLE}
-
-
-def load(loader: Loader, path: str) -> dict[str, Any]:
+def load(name: str, path: str) -> dict[str, Any]:
     """Seconds, bytes beyond the imported libraries, and what tells that all was read."""
-    network = getattr(import_module(loader.module), loader.network)
+    loader = LOADERS[name]
+    prefix = "TF" if "tensorflow" in loader.libraries else ""
+    network = getattr(import_module(loader.module), f"{prefix}ConvNextForImageClassification")
     before = machine.resident("VmRSS")
     machine.forget_peak()
     start = time.perf_counter()
     model = network.from_pretrained(path, **loader.options)
-    total = sum(float(np.vdot(array, array)) for array in loader.weights(model))
+    total = sum(float(np.vdot(array, array)) for array in _weights(model))
     seconds = time.perf_counter() - start
     peak = machine.resident("VmHWM") - before
-    versions = {name: version(name) for name in loader.libraries}
+    versions = {library: version(library) for library in loader.libraries}
     return {"seconds": seconds, "peak": peak, "total": total, "versions": versions}
 
 
-def run(loader: Loader, path: Path) -> dict[str, Any]:
-    """A load in a process of its own.
-
-    Raises:
-        LostError: it failed.
-    """
-    command = [interpreter(loader.environment), "-W", "ignore", "-m", "speed.loading"]
-    done = subprocess.run(
-        [*command, loader.name, str(path)],
-        capture_output=True, text=True, env=environment(), check=False,
-    )  # fmt: skip
-    if done.returncode:
-        raise LostError(" / ".join(done.stderr.splitlines()[-2:]))
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def compare(path: Path, rounds: int, say: Callable[[str], None]) -> Record:
-    """Every loader in turn."""
+    """Every loader in turn, each load in a process of its own."""
     results: dict[str, list[dict[str, Any]]] = {name: [] for name in LOADERS}
-    missing = []
+    lost: dict[str, str] = {}
     for turn in range(rounds):
         for name in list(results):
             say(f"loading: round {turn + 1} of {rounds}, {name}")
             try:
-                results[name].append(run(LOADERS[name], path))
+                with Process(LOADERS[name].environment, path.parent) as process:
+                    results[name].append(process.call("loading", "load", name, str(path)))
             except LostError as reason:
-                missing.append(Missing(LOADERS[name], str(reason)))
+                lost[name] = str(reason)
                 del results[name]
-    _check({name: found[0]["total"] for name, found in results.items()})
+    check([found[0]["total"] for found in results.values()])
     size = (path / "model.safetensors").stat().st_size
-    rows = [_row(LOADERS[name], results, size) for name in results]
-    versions = [found[0]["versions"] for found in results.values()]
-    about = (
-        f"{circumstances(versions)} One file of {size / 1e6:.0f} MB, in the page cache; medians "
-        f"of {rounds} rounds (least to most), each load in a process of its own."
-    )
-    columns = ["", "seconds", "times ours", "peak memory", "times the file"]
-    return Record(f"Loading ConvNeXt, {SIZE}", about, columns, rows, lost(missing))
+    rows = {name: _row(name, results, size) for name in results}
+    versions = merged(found[0]["versions"] for found in results.values())
+    settings = {"rounds": rounds, "file": f"{size / 1e6:.0f} MB, in the page cache"}
+    return Record(f"Loading ConvNeXt, {SIZE}", versions, settings, rows, missing(lost))
 
 
-def _check(totals: dict[str, float]) -> None:
-    low, high = min(totals.values()), max(totals.values())
-    if high - low > EQUAL * high:
+def check(totals: list[float]) -> None:
+    if max(totals) - min(totals) > EQUAL * max(totals):
         raise LostError(f"the loaded weights differ: {totals}")
 
 
-def _row(loader: Loader, results: dict[str, list[dict[str, Any]]], size: int) -> list[str]:
-    own = [found["seconds"] for found in results[loader.name]]
-    ours = [found["seconds"] for found in results.get(loader.beside, [])]
-    peak = max(found["peak"] for found in results[loader.name])
-    times = spread(ratios(own, ours), ".2f") if ours else "-"
-    memory = [f"{peak / 1e6:.0f} MB", f"{peak / size:.2f}"]
-    return [loader.name, spread(Spread.of(own), ".2f"), times, *memory]
-
-
-if __name__ == "__main__":
-    print(json.dumps(load(LOADERS[sys.argv[1]], sys.argv[2])))
+def _row(name: str, results: dict[str, list[dict[str, Any]]], size: int) -> dict[str, Value]:
+    seconds = {n: [found["seconds"] for found in rounds] for n, rounds in results.items()}
+    peak = max(found["peak"] for found in results[name])
+    row: dict[str, Value] = {"seconds": Spread.of(seconds[name])}
+    if LOADERS[name].beside in seconds:
+        row["times ours"] = ratios(seconds[name], seconds[LOADERS[name].beside])
+    return row | {"peak MB": peak / 1e6, "times the file": peak / size}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import platform
 import sys
@@ -16,15 +17,29 @@ INSTRUCTIONS = {
     "avx512_bf16": "AVX-512 BF16",
     "amx_bf16": "AMX BF16",
 }
+ZEN = {"23": "Zen 2 or older", "26": "Zen 5"}  # AMD's families of one generation
 
 
 def processor() -> str:
     """Its name, cores and instructions, as far as the system tells them."""
     facts = cpuinfo()
-    flags = facts.get("flags", "").split()
-    found = [name for flag, name in INSTRUCTIONS.items() if flag in flags]
     name = facts.get("model name") or platform.processor() or platform.machine()
-    return ", ".join([name, f"{os.cpu_count()} cores", *found])
+    return ", ".join([name, f"{os.cpu_count()} cores", *_instructions(facts)])
+
+
+def kind(facts: dict[str, str]) -> str:
+    """The kind of CPU that figures are kept for, such as "AMD, Zen 5" or "Intel, AMX"."""
+    found = _instructions(facts) or [platform.machine()]
+    if facts.get("vendor_id") == "AuthenticAMD":
+        family = facts.get("cpu family", "")
+        return f"AMD, {ZEN.get(family, 'Zen 4' if 'AVX-512' in found else 'Zen 3')}"
+    maker = "Intel" if facts.get("vendor_id") == "GenuineIntel" else platform.system()
+    return f"{maker}, {found[-1].removesuffix(' BF16') if 'AMX' in found[-1] else found[-1]}"
+
+
+def _instructions(facts: dict[str, str]) -> list[str]:
+    flags = facts.get("flags", "").split()
+    return [name for flag, name in INSTRUCTIONS.items() if flag in flags]
 
 
 def cpuinfo() -> dict[str, str]:
@@ -46,6 +61,7 @@ def forget_peak() -> None:
 
 
 def give_back() -> None:
-    """Return freed memory to the system, so that workers that wait hold little."""
+    """Collect garbage and return freed memory to the system, so that who waits holds little."""
+    gc.collect()
     if sys.platform == "linux":
         ctypes.CDLL(None).malloc_trim(0)

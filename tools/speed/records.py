@@ -1,114 +1,141 @@
-"""What was found, as a table on the terminal and as a section of a page."""
+"""What was measured: a table on the terminal, and a record in a JSON file."""
 
 from __future__ import annotations
 
-import re
+import json
+import statistics
 from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from convnext import atomic
 from speed import machine
-from speed.checkpoints import config_of, matrix_products
-from speed.comparison import Missing, Outcome, Spread, Timed, ratios
 
-MARKS = ("<!-- written by tools/bench.py -->", "<!-- end -->")
+# how the values of a column are shown, by words in its name; others with two decimals
+FORMATS = {"ms": ".1f", "px": ".1f", "per s": ".0f", "MB": ".0f", "share": ".0%", "diff": ".0e"}
+
+Value = list[float] | float  # [median, least, most], or a number
 
 
-class Record(NamedTuple):
-    """A table with what must be known to read it."""
+class Spread(NamedTuple):
+    """Median, least and most."""
+
+    median: float
+    least: float
+    most: float
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Spread:
+        found = list(values)
+        return cls(statistics.median(found), min(found), max(found))
+
+
+def ratios(these: list[float], those: list[float]) -> Spread:
+    """How many times as long these took, round by round."""
+    return Spread.of(a / b for a, b in zip(these, those, strict=True))
+
+
+@dataclass
+class Record:
+    """A table with what must be known to read it.
+
+    Args:
+        versions: library -> releases.
+        settings: rounds and whatever else decides the figures.
+        rows: subject -> column -> value.
+        notes: what the table does not hold, and why.
+        kernels: empty for those of today; otherwise what ours `fast` was measured with.
+    """
 
     title: str
-    about: str
-    columns: list[str]
-    rows: list[list[str]]
-    notes: list[str]
+    versions: dict[str, str]
+    settings: dict[str, Any]
+    rows: dict[str, dict[str, Value]]
+    notes: list[str] = field(default_factory=list)
+    kernels: str = ""
+    cpu: str = field(default_factory=lambda: machine.kind(machine.cpuinfo()))
+    processor: str = field(default_factory=machine.processor)
+    date: str = field(default_factory=lambda: str(date.today()))
+
+    @property
+    def columns(self) -> list[str]:
+        return list(dict.fromkeys(name for row in self.rows.values() for name in row))
+
+    @property
+    def about(self) -> str:
+        libraries = ", ".join(f"{name} {release}" for name, release in self.versions.items())
+        settings = ", ".join(f"{name} {value}" for name, value in self.settings.items())
+        return f"{self.date}; {self.processor}; {libraries}; {settings}; median (least to most)."
 
 
-def comparison(outcome: Outcome, rounds: int) -> Record:
-    """The fastest first, each beside ours, and beside the limit."""
-    order = sorted(outcome.timed, key=lambda timed: Spread.of(timed.seconds).median)
-    ours = [timed for timed in order if timed.subject.ours]
-    limit = next((timed for timed in order if timed.subject.limit), None)
-    columns = ["", "ms per image", *(f"times {timed.subject.name}" for timed in ours)]
-    columns += ["of the limit", "peak memory", "difference"]
-    rows = [_row(timed, ours, limit) for timed in order]
-    about = (
-        f"{circumstances(outcome.versions.values())} Medians of {rounds} rounds (least to most)."
-    )
-    notes = [_rate(limit, outcome)] if limit else []
-    return Record(str(outcome.case), about, columns, rows, notes + lost(outcome.missing))
-
-
-def _row(timed: Timed, ours: list[Timed], limit: Timed | None) -> list[str]:
-    times = [spread(ratios(timed.seconds, other.seconds), ".2f") for other in ours]
-    share = spread(ratios(limit.seconds, timed.seconds), ".0%") if limit else ""
-    own = [f"{timed.peak / 1e6:.0f} MB", f"{timed.difference:.0e}"]
-    milliseconds = Spread.of([1e3 * seconds for seconds in timed.seconds])
-    cells = [timed.subject.name, spread(milliseconds, ".1f"), *times]
-    return cells + (["", "", ""] if timed.subject.limit else [share, *own])
-
-
-def _rate(limit: Timed, outcome: Outcome) -> str:
-    work = matrix_products(config_of(outcome.case.size), outcome.case.image)
-    rates = Spread.of([work / seconds / 1e9 for seconds in limit.seconds])
-    return f"The limit: {work / 1e9:.2f} GFLOP per image at {spread(rates, '.0f')} GFLOP/s."
-
-
-def lost(missing: Iterable[Missing]) -> list[str]:
-    """A line for each reason."""
-    reasons: dict[str, list[str]] = {}
-    for one in missing:
-        reasons.setdefault(one.reason, []).append(one.subject.name)
-    return [f"Not measured: {', '.join(names)}: {reason}." for reason, names in reasons.items()]
-
-
-def spread(values: Spread, form: str) -> str:
-    return f"{values.median:{form}} ({values.least:{form}} to {values.most:{form}})"
-
-
-def circumstances(versions: Iterable[dict[str, str]]) -> str:
-    """Date, machine and releases."""
+def merged(versions: Iterable[dict[str, str]]) -> dict[str, str]:
+    """Every library with all of its releases."""
     releases: dict[str, set[str]] = {}
     for libraries in versions:
         for name, release in libraries.items():
             releases.setdefault(name, set()).add(release)
-    named = [f"{name} {' and '.join(sorted(found))}" for name, found in sorted(releases.items())]
-    return f"{date.today()}; {machine.processor()}; {', '.join(named)}."
+    return {name: " and ".join(sorted(found)) for name, found in sorted(releases.items())}
+
+
+def missing(reasons: dict[str, str]) -> list[str]:
+    """A note for each reason, from subject -> reason."""
+    names: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        names.setdefault(reason, []).append(name)
+    return [f"Not measured: {', '.join(found)}: {reason}." for reason, found in names.items()]
+
+
+def shown(column: str, value: Value | None) -> str:
+    if value is None:
+        return ""
+    form = next((form for word, form in FORMATS.items() if word in column), ".2f")
+    if not isinstance(value, list | tuple):
+        return f"{value:{form}}"
+    median, least, most = value
+    return f"{median:{form}} ({least:{form}} to {most:{form}})"
+
+
+def median(value: Value) -> float:
+    return value[0] if isinstance(value, list | tuple) else value
 
 
 def show(record: Record, console: Console) -> None:
-    table = Table(title=record.title, title_justify="left", caption_justify="left")
-    for i, column in enumerate(record.columns):
-        table.add_column(column, justify="right" if i else "left", no_wrap=not i)
-    for row in record.rows:
-        table.add_row(*map(escape, row))
+    table = Table(title=record.title, title_justify="left")
+    table.add_column("", no_wrap=True)
+    for column in record.columns:
+        table.add_column(column, justify="right")
+    for name, row in record.rows.items():
+        table.add_row(escape(name), *(shown(column, row.get(column)) for column in record.columns))
     console.print(table)
     for line in (*record.notes, record.about):
         console.print(line, markup=False, highlight=False)
 
 
-def section(record: Record) -> str:
-    lines = [record.columns, ["---"] * len(record.columns), *record.rows]
-    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    notes = "\n".join(f"- {note}" for note in record.notes)
-    return "\n\n".join(filter(None, [f"### {record.title}", record.about, table, notes]))
+def read(file: Path) -> list[dict[str, Any]]:
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
 
 
-def write(record: Record, page: Path) -> None:
-    page.write_text(placed(page.read_text(), record.title, section(record)))
+def write(record: Record, file: Path) -> None:
+    """Into the file, in place of the record of the same title on the same kind of CPU."""
+    new = asdict(record)
+    kept = [old for old in read(file) if (old["cpu"], old["title"]) != (record.cpu, record.title)]
+    found = sorted([*kept, new], key=lambda one: (one["cpu"], one["title"]))
+    lines = ",\n".join(_lines(one) for one in found)
+    with atomic.new_path(file, overwrite=True) as new_file:
+        new_file.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
 
 
-def placed(page: str, title: str, text: str) -> str:
-    """The page with the section between its marks: in place of the one of that title, or last."""
-    before, rest = page.split(MARKS[0])
-    written, after = rest.split(MARKS[1])
-    sections = [part.strip() for part in re.split(r"^(?=### )", written, flags=re.MULTILINE)]
-    kept = {part.partition("\n")[0]: part for part in sections if part}
-    kept[f"### {title}"] = text
-    body = "\n\n".join(kept.values())
-    return f"{before}{MARKS[0]}\n\n{body}\n\n{MARKS[1]}{after}"
+def _lines(record: dict[str, Any]) -> str:
+    """A record as JSON, each row of its table in a line."""
+    rows = ",\n".join(
+        f"  {json.dumps(name)}: {json.dumps(r)}" for name, r in record["rows"].items()
+    )
+    first = ("cpu", "title", "date")
+    facts = {name: record[name] for name in dict.fromkeys((*first, *record)) if name != "rows"}
+    return f'{json.dumps(facts)[:-1]}, "rows": {{\n{rows}\n}}}}'

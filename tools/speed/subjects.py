@@ -73,6 +73,7 @@ class Subject(NamedTuple):
     network: str  # in that module's table of networks
     dialect: str  # of the file that it loads
     libraries: tuple[str, ...]  # whose releases are named
+    imports: tuple[str, ...] = ()  # modules that no figure of its memory counts
     layout: str = "nchw"  # memory format of images and weights
     compiler: str = ""
     ours: bool = False  # each other one's time is given in its times
@@ -91,93 +92,92 @@ BESIDE_KERAS = "timm channels_last"  # the PyTorch network that Keras' are shown
 _FOR_INFERENCE = {"training": "for inference only"}
 _NO_AUTOCAST = {"autocast": "has no autocast"}
 _KERAS = {"autocast": "mixed_bfloat16 is its bf16"}
-_TORCH = ("torch",)
+_TORCH, _TENSORFLOW = ("torch",), ("keras", "tensorflow")
 
 
-def _eager(name: str, environment: str, network: str, dialect: str, library: str) -> list[Subject]:
-    """A PyTorch network in both memory formats; the second is also shown beside Keras."""
-    return [
-        Subject(
-            f"{name} {layout}", environment, "in_torch", network, dialect, (library, *_TORCH),
-            layout=layout,
-            sides=SIDES if f"{name} {layout}" == BESIDE_KERAS else SIDES[:1],
-        )
-        for layout in ("nchw", "channels_last")
-    ]  # fmt: skip
+def _torch(name: str, environment: str, module: str) -> list[Subject]:
+    """Another library's PyTorch network in both memory formats and compiled."""
+    library = "torch" if name == "facebook" else name
+    dialect = "huggingface" if name == "transformers" else name
+    first = Subject(
+        f"{name} nchw", environment, "in_torch", name, dialect, (library, "torch"), (module,)
+    )
+    last = first._replace(
+        name=f"{name} channels_last",
+        layout="channels_last",
+        sides=SIDES if f"{name} channels_last" == BESIDE_KERAS else SIDES[:1],
+    )
+    compiled = _compiled(first._replace(name=name, on_request=name != "timm"))
+    return [first, last, *compiled]
 
 
-def _compiled(name: str, environment: str, network: str, dialect: str) -> list[Subject]:
-    return [
-        Subject(
-            f"{name} + torch.compile" + (f" {compiler}" if compiler != "default" else ""),
-            environment, "in_torch", network, dialect, _TORCH,
-            compiler=compiler,
-            on_request=name != "timm",
-            lacks=_FOR_INFERENCE if compiler == "freezing" else {},
-        )
-        for compiler in ("default", "freezing")
-    ]  # fmt: skip
+def _compiled(plain: Subject) -> list[Subject]:
+    default = plain._replace(
+        name=f"{plain.name} + torch.compile", compiler="default", libraries=_TORCH, ours=False
+    )
+    freezing = default._replace(
+        name=f"{default.name} freezing", compiler="freezing", lacks=_FOR_INFERENCE
+    )
+    return [default, freezing]
 
 
-def _graphs(
-    name: str, environment: str, network: str, dialect: str, libraries: tuple[str, ...]
+def _keras(
+    name: str, environment: str, network: str, dialect: str, libraries: tuple[str, ...], module: str
 ) -> list[Subject]:
-    return [
-        Subject(
-            f"{name} {compiler}", environment, "in_keras", network, dialect, libraries,
-            compiler=compiler, sides=("keras",), lacks=_KERAS,
-        )
-        for compiler in ("graph", "XLA")
-    ]  # fmt: skip
+    """A Keras network as a graph and through XLA."""
+    graph = Subject(
+        f"{name} graph", environment, "in_keras", network, dialect, libraries, (module,),
+        compiler="graph", sides=("keras",), lacks=_KERAS,
+    )  # fmt: skip
+    return [graph, graph._replace(name=f"{name} XLA", compiler="XLA")]
 
+
+_OURS = Subject(
+    "ours", "own", "in_torch", "ours", "huggingface", _TORCH, ("convnext.pt",), ours=True
+)
+_OURS_KERAS = Subject(
+    "ours (Keras)", "own", "in_keras", "ours", "huggingface", _TENSORFLOW, ("convnext.tf",),
+    compiler="graph", ours=True, sides=("keras",), lacks=_KERAS,
+)  # fmt: skip
+_OPENVINO = Subject(
+    "OpenVINO", "peers", "in_runtimes", "openvino", "timm", ("openvino", "timm", "torch"),
+    ("openvino", "timm.models.convnext"), lacks=_FOR_INFERENCE | _NO_AUTOCAST,
+)  # fmt: skip
 
 _TABLE = [
     Subject(
         LIMIT, "own", "in_products", "products", "huggingface", _TORCH,
         limit=True, sides=SIDES, lacks=_FOR_INFERENCE,
     ),
-    Subject("ours", "own", "in_torch", "ours", "huggingface", _TORCH, ours=True),
-    Subject(
-        "ours fast", "own", "in_torch", "fast", "huggingface", _TORCH, ours=True,
-        lacks=_FOR_INFERENCE | _NO_AUTOCAST,
+    _OURS,
+    _OURS._replace(name="ours fast", network="fast", lacks=_FOR_INFERENCE | _NO_AUTOCAST),
+    *_compiled(_OURS),
+    *_torch("transformers", "own", "transformers.models.convnext.modeling_convnext"),
+    *_torch("timm", "peers", "timm.models.convnext"),
+    *_torch("torchvision", "peers", "torchvision.models.convnext"),
+    *_torch("facebook", "own", "speed.facebook"),
+    _OPENVINO._replace(
+        name="ONNX Runtime",
+        network="onnxruntime",
+        libraries=("onnxruntime", "onnx", "timm", "torch"),
+        imports=("onnx", "onnxruntime", "timm.models.convnext"),  # torch's exporter asks for onnx
+        lacks=_OPENVINO.lacks | {"bf16": "computes no bf16 on a CPU"},
     ),
-    *_eager("transformers", "own", "transformers", "huggingface", "transformers"),
-    *_eager("timm", "peers", "timm", "timm", "timm"),
-    *_eager("torchvision", "peers", "torchvision", "torchvision", "torchvision"),
-    *_eager("facebook", "own", "facebook", "facebook", "torch"),
-    *_compiled("ours", "own", "ours", "huggingface"),
-    *_compiled("timm", "peers", "timm", "timm"),
-    *_compiled("transformers", "own", "transformers", "huggingface"),
-    *_compiled("torchvision", "peers", "torchvision", "torchvision"),
-    *_compiled("facebook", "own", "facebook", "facebook"),
-    Subject(
-        "ONNX Runtime", "peers", "in_runtimes", "onnxruntime", "timm",
-        ("onnxruntime", "onnx", "timm", "torch"),
-        lacks=_FOR_INFERENCE | _NO_AUTOCAST | {"bf16": "computes no bf16 on a CPU"},
+    _OPENVINO,
+    _OURS_KERAS,
+    _OURS_KERAS._replace(name="ours fast (Keras)", network="fast", lacks=_KERAS | _FOR_INFERENCE),
+    _keras(
+        "zeromodels", "peers-zero", "zeromodels", "timm", ("zeromodels", *_TENSORFLOW),
+        "zeromodels.models.convnext",
+    )[0],
+    *_keras(
+        "keras.applications", "own", "keras_applications", "keras3-applications", _TENSORFLOW,
+        "keras",
     ),
-    Subject(
-        "OpenVINO", "peers", "in_runtimes", "openvino", "timm", ("openvino", "timm", "torch"),
-        lacks=_FOR_INFERENCE | _NO_AUTOCAST,
-    ),
-    Subject(
-        "ours (Keras)", "own", "in_keras", "ours", "huggingface", ("keras", "tensorflow"),
-        compiler="graph", ours=True, sides=("keras",), lacks=_KERAS,
-    ),
-    Subject(
-        "ours fast (Keras)", "own", "in_keras", "fast", "huggingface", ("keras", "tensorflow"),
-        compiler="graph", ours=True, sides=("keras",), lacks=_KERAS | _FOR_INFERENCE,
-    ),
-    Subject(
-        "zeromodels graph", "peers-zero", "in_keras", "zeromodels", "timm",
-        ("zeromodels", "keras", "tensorflow"), compiler="graph", sides=("keras",), lacks=_KERAS,
-    ),
-    *_graphs(
-        "keras.applications", "own", "keras_applications", "keras3-applications",
-        ("keras", "tensorflow"),
-    ),
-    *_graphs(
+    *_keras(
         "transformers TF", "peers-tf", "transformers_tf", "huggingface-tf",
         ("transformers", "tf_keras", "tensorflow"),
+        "transformers.models.convnext.modeling_tf_convnext",
     ),
 ]  # fmt: skip
 

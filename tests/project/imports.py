@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).parents[1]
+from tests.project.markdown_pages import ROOT
 
 # Imports by a name that the code computes, which no analysis resolves: module -> what they can be.
 BY_COMPUTED_NAME = {
