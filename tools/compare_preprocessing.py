@@ -1,14 +1,14 @@
 """Compare the extractor with other libraries' preprocessing, in pixels and in logits.
 
-    python tools/compare_preprocessing.py measure FOLDER LIBRARY...   # in each environment
-    python tools/compare_preprocessing.py table                       # then all of them together
+    python tools/compare_preprocessing.py LIBRARY... --images FOLDER   # in each environment
+    python tools/compare_preprocessing.py --into docs/preprocessing.md # then all of them together
 
-FOLDER holds the images, beside which the two bundled ones are measured too. Every library gets
-the same RGB pixels, with the settings of facebook/convnext-tiny-224 (shorter side to 256 by
-bicubic, 224x224 from the centre, ImageNet's mean and std). Each `measure` merges its libraries into
-tests/reference/preprocessing_differences.json; `table` writes them into docs/preprocessing.md.
+Every library gets the same RGB pixels, with the settings of facebook/convnext-tiny-224 (shorter
+side to 256 by bicubic, 224x224 from the centre, ImageNet's mean and std). What is measured is
+merged into tests/reference/preprocessing_differences.json.
 """
 
+import argparse
 import json
 import sys
 from collections.abc import Callable
@@ -16,37 +16,23 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import torchvision_standin
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from convnext import ConvNextFeatureExtractor, bundled  # noqa: E402
-from convnext.checkpoints.checkpoint import open_checkpoint  # noqa: E402
-from convnext.images import reading  # noqa: E402
-from convnext.running import installed, open_runner  # noqa: E402
+from convnext import ConvNextFeatureExtractor, bundled
+from convnext.checkpoints.checkpoint import open_checkpoint
+from convnext.images import reading
+from convnext.running import installed, open_runner
 
 REFERENCE = ROOT / "tests" / "reference" / "preprocessing_differences.json"
-PAGE = ROOT / "docs" / "preprocessing.md"
 BEGIN, END = "<!-- table: tools/compare_preprocessing.py -->", "<!-- end of table -->"
 EXTRACT = ConvNextFeatureExtractor()
 MEAN, STD = (np.array(numbers, np.float32) for numbers in (EXTRACT.image_mean, EXTRACT.image_std))
 
 Process = Callable[[Image.Image], np.ndarray]  # an image -> (3, 224, 224), normalised
-
-
-def declare_torchvision_operators() -> None:
-    """torchvision asks on import for operators of its compiled half, which this needs not."""
-    import torch
-
-    try:
-        import torchvision  # noqa: F401
-    except (RuntimeError, ImportError):
-        library = torch.library.Library("torchvision", "DEF")
-        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        library.define("roi_align(Tensor x) -> Tensor")
-        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        declare_torchvision_operators.library = library  # else it is undone
 
 
 def transformers() -> Process:
@@ -62,7 +48,7 @@ def transformers() -> Process:
 
 
 def timm() -> Process:
-    declare_torchvision_operators()
+    torchvision_standin.declare_operators()
     from timm.data import create_transform
 
     transform = create_transform(
@@ -73,7 +59,7 @@ def timm() -> Process:
 
 def torchvision() -> Process:
     """The transform of ConvNeXt_Tiny_Weights with 256 and 224, and its own filter, bilinear."""
-    declare_torchvision_operators()
+    torchvision_standin.declare_operators()
     from torchvision.transforms._presets import ImageClassification
 
     transform = ImageClassification(crop_size=224, resize_size=256)
@@ -139,9 +125,10 @@ LIBRARIES: dict[str, tuple[str, tuple[str, ...], Callable[[], Process]]] = {
 }
 
 
-def measure(folder: Path, names: list[str]) -> dict[str, dict]:
+def measure(folder: Path | None, names: list[str]) -> dict[str, dict]:
     runner = open_runner(open_checkpoint(bundled.MODEL), installed()[0])
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".jpeg", ".jpg"))
+    files = sorted(folder.iterdir()) if folder else []
+    found = [path for path in files if path.suffix.lower() in (".jpeg", ".jpg")]
     images = [
         Image.merge("RGB", image.bands * 3) if len(image.bands[0].getbands()) == 1
         else image.bands[0]
@@ -151,6 +138,7 @@ def measure(folder: Path, names: list[str]) -> dict[str, dict]:
     expected = runner.run(ours, maps=False)["logits"]
     results = {}
     for name in names:
+        print(f"{name}: {len(images)} images", flush=True)
         title, distributions, make = LIBRARIES[name]
         process = make()
         theirs = np.stack([process(image) for image in images]).astype(np.float32)
@@ -170,36 +158,43 @@ def measure(folder: Path, names: list[str]) -> dict[str, dict]:
     return results
 
 
+HEADINGS = (
+    "preprocessing", "releases", "equal values", "pixels: mean, greatest difference",
+    "logits: mean, greatest difference", "another class first",
+)  # fmt: skip
+
+
 def table(results: dict[str, dict]) -> str:
-    headings = (
-        "preprocessing",
-        "releases",
-        "equal values",
-        "pixels: mean, greatest difference",
-        "logits: mean, greatest difference",
-        "another class first",
-    )
-    rows = [headings, ("---",) * len(headings)]
+    rows = [HEADINGS, ("---",) * len(HEADINGS)]
     for row in (results[name] for name in LIBRARIES if name in results):
-        cells = (
+        rows.append((
             row["title"],
             ", ".join(f"{name} {number}" for name, number in row["releases"].items()),
             f"{row['pixels_equal']:.2%}",
             f"{row['pixels_mean']:.2g}, {row['pixels_max']:.3g}",
             f"{row['logits_mean']:.2g}, {row['logits_max']:.2g}",
             f"{row['other_class']} of {row['images']}",
-        )
-        rows.append(cells)
-    lines = [f"| {' | '.join(cells)} |" for cells in rows]
-    return "\n".join(lines)
+        ))  # fmt: skip
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("library", nargs="*", help=f"to measure: {', '.join(LIBRARIES)}")
+    parser.add_argument("--images", type=Path, help="a folder of JPEGs; with the bundled images")
+    parser.add_argument("--into", type=Path, help="a page; the table goes between its marks")
+    options = parser.parse_args()
+    if unknown := set(options.library) - set(LIBRARIES):
+        parser.error(f"no library is called {unknown.pop()!r}")
+    known = json.loads(REFERENCE.read_text()) if REFERENCE.exists() else {}
+    if options.library:
+        known |= measure(options.images, options.library)
+        REFERENCE.write_text(json.dumps(known, indent=1) + "\n")
+    print(table(known))
+    if options.into:
+        before, _, rest = options.into.read_text().partition(BEGIN)
+        options.into.write_text(f"{before}{BEGIN}\n{table(known)}\n{END}{rest.partition(END)[2]}")
 
 
 if __name__ == "__main__":
-    task, *arguments = sys.argv[1:]
-    known = json.loads(REFERENCE.read_text()) if REFERENCE.exists() else {}
-    if task == "measure":
-        known |= measure(Path(arguments[0]), arguments[1:])
-        REFERENCE.write_text(json.dumps(known, indent=1) + "\n")
-    else:
-        before, _, rest = PAGE.read_text().partition(BEGIN)
-        PAGE.write_text(f"{before}{BEGIN}\n{table(known)}\n{END}{rest.partition(END)[2]}")
+    main()

@@ -1,14 +1,12 @@
 """Record what the real libraries make of our files: tests/reference/<library>.json.
 
-    python tools/record_libraries.py LIBRARY...
-
-in an environment that has them. Each network of the loud fixture that a library can hold is written
-in its dialect, loaded by the library's own strict loader, and run in float64 (transformers'
-TensorFlow classes in float32). What is recorded: release, names and shapes, logits.
+It runs in an environment that has them. Each network of the loud fixture that a library can hold is
+written in its dialect, loaded by the library's own strict loader, and run in float64 (transformers'
+TensorFlow classes in float32). It records release, names and shapes, and logits.
 """
 
+import argparse
 import json
-import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -19,6 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torchvision_standin
 
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
 from convnext import ConvNextConfig, PortError, convert
 from convnext.checkpoints.dialects import DIALECTS
 from convnext.checkpoints.params import HEADED, NORM_EPS
@@ -26,7 +27,7 @@ from convnext.checkpoints.porter import misfits, spell
 from convnext.verification import originals
 from tests import loud
 
-REFERENCE = Path(__file__).parents[1] / "tests" / "reference"
+REFERENCE = ROOT / "tests" / "reference"
 Builder = Callable[[ConvNextConfig, str], Any]
 Recorded = tuple[dict[str, list[int]], np.ndarray]  # names and shapes, logits
 
@@ -166,9 +167,17 @@ def record(library: str) -> dict[str, Any]:
     return {"written_by": release, "dialect": dialect, "networks": networks}
 
 
-if __name__ == "__main__":
-    for asked in sys.argv[1:]:
-        found = record(asked)
-        path = REFERENCE / f"{asked}.json"
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("library", nargs="+", choices=LIBRARIES, help="to record")
+    parser.add_argument("--into", type=Path, default=REFERENCE, help="default: tests/reference")
+    options = parser.parse_args()
+    for library in options.library:
+        found = record(library)
+        path = options.into / f"{library}.json"
         path.write_text(json.dumps(found, indent=1) + "\n")
-        print(f"{path}: {', '.join(found['networks'])}")
+        print(f"{path}: {', '.join(found['networks'])}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,11 +1,9 @@
 """Write tests/reference/preprocessing*.json with transformers' PIL image processor.
 
-    python tools/record_preprocessing.py [folder with images]
-
-Needs transformers 4.57 with Pillow. The folder, where given, is recorded as hashes into
-preprocessing_samples.json; the images themselves are not kept.
+Needs transformers 4.57 with Pillow.
 """
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -19,8 +17,9 @@ from transformers.models.convnext.image_processing_convnext import ConvNextImage
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-import synthetic  # noqa: E402  # found on the path set just above
+import synthetic
 
+REFERENCE = ROOT / "tests" / "reference"
 RELEASES = {
     "transformers": transformers.__version__,
     "pillow": PIL.__version__,
@@ -65,12 +64,19 @@ def samples(folder: Path) -> dict[str, dict[str, str]]:
     }
 
 
-def write(name: str, **content) -> None:
-    path = ROOT / "tests" / "reference" / name
-    path.write_text(json.dumps({"releases": RELEASES, **content}, indent=1) + "\n")
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--images", type=Path, help="a folder; only their hashes are recorded")
+    parser.add_argument("--into", type=Path, default=REFERENCE, help="default: tests/reference")
+    options = parser.parse_args()
+    found = {"preprocessing": {"forms": forms(), "variations": variations()}}
+    if options.images:
+        found["preprocessing_samples"] = {"forms": samples(options.images)}
+    for name, content in found.items():
+        path = options.into / f"{name}.json"
+        path.write_text(json.dumps({"releases": RELEASES, **content}, indent=1) + "\n")
+        print(path)
 
 
 if __name__ == "__main__":
-    write("preprocessing.json", forms=forms(), variations=variations())
-    for given_folder in sys.argv[1:]:
-        write("preprocessing_samples.json", forms=samples(Path(given_folder)))
+    main()

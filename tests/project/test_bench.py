@@ -82,9 +82,9 @@ def test_a_missing_environment_and_a_lost_worker_say_so(tmp_path: Path, monkeypa
 
 def test_a_process_answers_or_says_what_went_wrong(tmp_path: Path) -> None:
     with Process("own", tmp_path) as process:
-        assert process.call("machine", "kind", {"vendor_id": "GenuineIntel", "flags": ""})
+        assert process.call("speed.machine", "kind", {"vendor_id": "GenuineIntel", "flags": ""})
         with pytest.raises(LostError, match="KeyError: 'nobody'"):
-            process.call("holding", "open_subject", "nobody")
+            process.call("speed.holding", "open_subject", "nobody")
 
 
 def test_a_record_compares_with_ours_and_the_limit_the_fastest_first() -> None:

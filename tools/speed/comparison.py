@@ -65,7 +65,7 @@ class Comparison:
         versions = merged(self.workers.started[one.subject.name].versions for one in timed)
         for worker in self.workers.started.values():
             if worker.running:
-                worker.call("holding", "forget")
+                worker.call("speed.holding", "forget")
         settings = {"rounds": self.rounds, "seconds of a turn": self.seconds}
         return Record(str(case), versions, settings, rows(timed), limits(timed, case, lost))
 
@@ -95,7 +95,7 @@ class Comparison:
         self.say(f"{case}: what is right")
         worker = self.workers.get(SUBJECTS[REFERENCE[case.side]])
         results = self._results(worker, right)
-        worker.call("holding", "forget")
+        worker.call("speed.holding", "forget")
         return results
 
     def prepare(self, subject: Subject, case: Case, expected: Results) -> float:
@@ -112,7 +112,7 @@ class Comparison:
 
     def _results(self, worker: Worker, case: Case) -> Results:
         path = checkpoints.checkpoint(self.workers.folder, case.size, worker.subject.dialect)
-        found = worker.call("holding", "prepare", tuple(case), str(path))
+        found = worker.call("speed.holding", "prepare", tuple(case), str(path))
         return {name: np.array(values) for name, values in found.items()}
 
     def _take_turns(self, case: Case, ready: dict[str, float], lost: dict[str, str]) -> list[Timed]:

@@ -74,7 +74,7 @@ def _run(folder: Path, source: str, to: str) -> tuple[float, int]:
     os.sync()
     with Process("own", folder) as process:
         new = folder / "new"
-        found = process.call("conversion", "once", str(folder / source), str(new), to)
+        found = process.call("speed.conversion", "once", str(folder / source), str(new), to)
     if to == COPY or (folder / to).exists():
         shutil.rmtree(new)
     else:

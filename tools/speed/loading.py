@@ -71,7 +71,7 @@ def compare(path: Path, rounds: int, say: Callable[[str], None]) -> Record:
             say(f"loading: round {turn + 1} of {rounds}, {name}")
             try:
                 with Process(LOADERS[name].environment, path.parent) as process:
-                    results[name].append(process.call("loading", "load", name, str(path)))
+                    results[name].append(process.call("speed.loading", "load", name, str(path)))
             except LostError as reason:
                 lost[name] = str(reason)
                 del results[name]

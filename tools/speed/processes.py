@@ -50,8 +50,8 @@ class Process:
                 start_new_session=True,  # Ctrl-C is for the tool, which stops them all
             )
 
-    def call(self, module: str, function: str, *arguments: Any) -> Any:
-        """What the function returns there.
+    def call(self, module: str, function: str, *arguments: Any, limit: float = LIMIT) -> Any:
+        """What the function returns there, within so many seconds.
 
         Raises:
             LostError: an error on its side, or its end.
@@ -59,9 +59,9 @@ class Process:
         with suppress(BrokenPipeError):
             self.pipe.send((module, function, arguments))
         try:
-            if not self.pipe.poll(LIMIT):
+            if not self.pipe.poll(limit):
                 self.close()
-                raise LostError(f"no answer within {LIMIT} s")
+                raise LostError(f"no answer within {limit} s")
             well, answer = self.pipe.recv()
         except (EOFError, ConnectionResetError):
             raise LostError(self._end()) from None
@@ -98,14 +98,14 @@ class Worker(Process):
         super().__init__(subject.environment, folder)
         self.subject = subject
         try:
-            self.versions: dict[str, str] = self.call("holding", "open_subject", subject.name)
+            self.versions: dict[str, str] = self.call("speed.holding", "open_subject", subject.name)
         except LostError:
             self.close()
             raise
 
     def turn(self, case: tuple, seconds: float) -> dict[str, float]:
         time.sleep(PAUSE)
-        return self.call("holding", "turn", tuple(case), seconds)
+        return self.call("speed.holding", "turn", tuple(case), seconds)
 
 
 class Workers:

@@ -1,4 +1,4 @@
-"""Functions of tools/speed called in a process of its own: python -m speed.worker DESCRIPTOR."""
+"""Functions of the tools called in a process of its own: python -m speed.worker DESCRIPTOR."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def main(descriptor: str) -> None:
         while True:
             module, function, arguments = pipe.recv()
             try:
-                found = getattr(import_module(f"speed.{module}"), function)(*arguments)
+                found = getattr(import_module(module), function)(*arguments)
                 pipe.send((True, found))
             except Exception as error:
                 first = (str(error).strip() or "no message").splitlines()[0]
