@@ -7,6 +7,7 @@ TensorFlow classes in float32). It records release, names and shapes, and logits
 
 import argparse
 import json
+import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial

@@ -127,8 +127,8 @@ def write(record: Record, file: Path) -> None:
     kept = [old for old in read(file) if (old["cpu"], old["title"]) != (record.cpu, record.title)]
     found = sorted([*kept, new], key=lambda one: (one["cpu"], one["title"]))
     lines = ",\n".join(_lines(one) for one in found)
-    with atomic.new_path(file, overwrite=True) as new_file:
-        new_file.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+    with atomic.new_file(file, overwrite=True) as built:
+        built.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
 
 
 def _lines(record: dict[str, Any]) -> str:
