@@ -1,4 +1,4 @@
-"""A network's weights as kernels.cpp takes them: folded, padded and packed."""
+"""A network's weights with its norms and layer scales folded into the linear layers."""
 
 from __future__ import annotations
 
@@ -9,74 +9,82 @@ import numpy as np
 
 from convnext.checkpoints.params import Place, canonical_names
 from convnext.config import ConvNextConfig
-from convnext.cpu import library
-
-PADDED = 32  # channels are padded to a multiple
-TOGETHER = 16  # channels of a map that stand together, as maps.h has it
+from convnext.cpu.packing import depthwise_weight, padded
 
 Read = Callable[[str], np.ndarray]  # canonical name -> array in PyTorch's layout
 
 
 class Linear(NamedTuple):
-    """A linear layer: its weight packed, and what it is of."""
+    """A linear layer, padded: weight (outputs, inputs), bias (outputs)."""
 
     weight: np.ndarray
     bias: np.ndarray
-    outputs: int
-    inputs: int
-
-    def layer(self) -> library.Layer:
-        return library.Layer(address(self.weight), self.outputs, self.inputs, address(self.bias))
 
 
 class Stem(NamedTuple):
+    """Linear (C, I P P), with columns (channel, y, x); the norm's weight and bias (C), padded."""
+
     linear: Linear
-    scale: np.ndarray
-    shift: np.ndarray
+    norm_weight: np.ndarray
+    norm_bias: np.ndarray
 
 
 class Block(NamedTuple):
-    kernel: np.ndarray
-    bias: np.ndarray
-    expand: Linear
-    reduce: Linear
+    """depthwise (width / 16, 7, 7, 16), bias (width), pwconv1 (4C, C), pwconv2 (C, 4C)."""
 
-    def block(self) -> library.Block:
-        layers = (self.expand.layer(), self.reduce.layer())
-        return library.Block(address(self.kernel), address(self.bias), *layers)
+    depthwise: np.ndarray
+    bias: np.ndarray
+    pwconv1: Linear
+    pwconv2: Linear
 
 
 class Stage(NamedTuple):
-    width: int
+    """C channels; downsampling (C, 2 2 B) but in the first stage."""
+
+    channels: int
     downsampling: Linear | None
     blocks: list[Block]
 
 
-def address(array: np.ndarray) -> int:
-    return array.ctypes.data
+class Folded(NamedTuple):
+    """Stem and stages of a network: images of so many channels in patches of so many pixels."""
+
+    channels: int
+    patch: int
+    stem: Stem
+    stages: list[Stage]
 
 
-def whole(size: int) -> int:
-    """Rounded up to whole PADDED."""
-    return -(-size // PADDED) * PADDED
+def fold(config: ConvNextConfig, read: Read) -> Folded:
+    """Takes the parameters from `read` and folds them in float64.
+
+    Raises:
+        ValueError: a parameter is not of the shape that the config gives it.
+    """
+    folding = _Folding(config, read)
+    stages = [folding.stage(stage) for stage in range(config.num_stages)]
+    return Folded(config.num_channels, config.patch_size, folding.stem(), stages)
 
 
-class Folding:
-    """Takes weights from `read`, and folds them in float64."""
-
-    def __init__(self, config: ConvNextConfig, read: Read, bfloat16: bool) -> None:
-        self.config, self.read, self.bfloat16 = config, read, bfloat16
+class _Folding:
+    def __init__(self, config: ConvNextConfig, read: Read) -> None:
+        self.config, self.read = config, read
 
     def at(self, slot: str, stage: int = 0, block: int = 0) -> list[Any]:
-        names = canonical_names(Place(slot, stage, block, 0))
-        return [self.read(name).astype(np.float64) for name in names]
+        place = Place(slot, stage, block, 0)
+        arrays = []
+        for name, shape in zip(canonical_names(place), place.shapes(self.config), strict=True):
+            array = self.read(name).astype(np.float64)
+            if array.shape != shape:
+                raise ValueError(f"{name} must be of shape {shape}, got {array.shape}")
+            arrays.append(array)
+        return arrays
 
     def stem(self) -> Stem:
         weight, bias = self.at("stem")
-        scale, shift = self.at("stem_norm")
-        return Stem(
-            self.linear(weight.reshape(len(weight), -1), bias), padded(scale), padded(shift)
-        )
+        norm_weight, norm_bias = self.at("stem_norm")
+        linear = _linear(weight.reshape(len(weight), -1), bias)
+        return Stem(linear, padded(norm_weight), padded(norm_bias))
 
     def stage(self, stage: int) -> Stage:
         blocks = [self.block(stage, block) for block in range(self.config.depths[stage])]
@@ -89,47 +97,24 @@ class Folding:
         weight, bias = self.at("down", stage)
         bias = bias + np.einsum("oiyx,i->o", weight, norm_bias)
         weight = (weight * norm_weight[:, None, None]).transpose(0, 2, 3, 1)
-        return self.linear(padded(weight).reshape(len(weight), -1), bias)
+        return _linear(padded(weight).reshape(len(weight), -1), bias)
 
     def block(self, stage: int, block: int) -> Block:
-        """The norm's weight and bias in the first layer, the layer scale in the second."""
-        kernel, bias = self.at("dwconv", stage, block)
+        """The norm's weight and bias in pwconv1, the layer scale in pwconv2."""
+        depthwise, bias = self.at("dwconv", stage, block)
         norm_weight, norm_bias = self.at("norm", stage, block)
-        expand, expand_bias = self.at("pwconv1", stage, block)
-        reduce, reduce_bias = self.at("pwconv2", stage, block)
+        weight1, bias1 = self.at("pwconv1", stage, block)
+        weight2, bias2 = self.at("pwconv2", stage, block)
         if self.config.has_layer_scale:
             (scale,) = self.at("scale", stage, block)
-            reduce, reduce_bias = reduce * scale[:, None], reduce_bias * scale
+            weight2, bias2 = weight2 * scale[:, None], bias2 * scale
         return Block(
-            kernels(kernel),
+            depthwise_weight(depthwise),
             padded(bias),
-            self.linear(expand * norm_weight, expand_bias + expand @ norm_bias),
-            self.linear(reduce, reduce_bias),
+            _linear(weight1 * norm_weight, bias1 + weight1 @ norm_bias),
+            _linear(weight2, bias2),
         )
 
-    def linear(self, weight: np.ndarray, bias: np.ndarray) -> Linear:
-        """Packed from (outputs, inputs)."""
-        values = padded(padded(weight.T).T)
-        outputs, inputs = values.shape
-        to = library.aligned(values.shape, np.uint16 if self.bfloat16 else np.float32)
-        library.library().convnext_pack(
-            address(values), outputs, inputs, self.bfloat16, address(to)
-        )
-        return Linear(to, padded(bias), outputs, inputs)
 
-
-def padded(values: np.ndarray) -> np.ndarray:
-    """In float32, the last axis padded with zeros to whole PADDED."""
-    size = values.shape[-1]
-    to = library.aligned((*values.shape[:-1], whole(size)))
-    to[..., :size], to[..., size:] = values, 0
-    return to
-
-
-def kernels(weight: np.ndarray) -> np.ndarray:
-    """(C, 1, 7, 7) as a map's channels are: (C / 16, 7 * 7, 16)."""
-    values = padded(weight.reshape(len(weight), -1).T)
-    split = values.reshape(len(values), -1, TOGETHER).transpose(1, 0, 2)
-    to = library.aligned(split.shape)
-    to[...] = split
-    return to
+def _linear(weight: np.ndarray, bias: np.ndarray) -> Linear:
+    return Linear(np.ascontiguousarray(padded(padded(weight.T).T)), padded(bias))

@@ -1,18 +1,16 @@
-"""The compiled kernels as functions of Python, and the structures that they take."""
+"""The compiled library: loading it, and the structures that its functions take."""
 
 from __future__ import annotations
 
 import ctypes
 from ctypes import POINTER, c_float, c_int32, c_int64, c_void_p
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from convnext.cpu.building import build
+from convnext.cpu.constants import DONE, OUT_OF_MEMORY, VERSION
 from convnext.errors import BuildError
-
-LINE = 64  # bytes of a cache line, which everything begins with
 
 
 class Map(ctypes.Structure):
@@ -22,25 +20,21 @@ class Map(ctypes.Structure):
 
 
 class Images(ctypes.Structure):
-    """(N, colours, H, W) float32 in any layout; strides in values."""
+    """(N, channels, H, W) float32 in any layout; strides in floats."""
 
-    _fields_ = [
-        ("data", c_void_p),
-        ("colours", c_int64),
-        ("strides", c_int64 * 4),
-    ]
+    _fields_ = [("data", c_void_p), ("channels", c_int64), ("strides", c_int64 * 4)]
 
 
 class Layer(ctypes.Structure):
-    """A linear layer, its weight packed."""
+    """A linear layer with a packed weight (outputs, inputs)."""
 
     _fields_ = [("weight", c_void_p), ("outputs", c_int64), ("inputs", c_int64), ("bias", c_void_p)]
 
 
-class Block(ctypes.Structure):
-    """A block's weights."""
+class BlockWeights(ctypes.Structure):
+    """depthwise (width / 16, 7, 7, 16), bias (width)."""
 
-    _fields_ = [("kernel", c_void_p), ("bias", c_void_p), ("expand", Layer), ("reduce", Layer)]
+    _fields_ = [("depthwise", c_void_p), ("bias", c_void_p), ("pwconv1", Layer), ("pwconv2", Layer)]
 
 
 class Setting(ctypes.Structure):
@@ -49,34 +43,73 @@ class Setting(ctypes.Structure):
     _fields_ = [("threads", c_int64), ("bfloat16", c_int32), ("eps", c_float)]
 
 
+STRUCTURES = (Map, Images, Layer, BlockWeights, Setting)
+
 SIGNATURES: dict[str, list[Any]] = {
     "has_bfloat16": [],
-    "pack": [c_void_p, c_int64, c_int64, c_int32, c_void_p],
+    "request_bfloat16": [],
     "stem": [
         POINTER(Map), POINTER(Images), c_int64, POINTER(Layer), c_void_p, c_void_p,
         POINTER(Setting),
     ],
     "downsample": [POINTER(Map), POINTER(Map), POINTER(Layer), POINTER(Setting)],
-    "blocks": [POINTER(Map), POINTER(Map), POINTER(Block), c_int64, POINTER(Setting)],
+    "blocks": [POINTER(Map), POINTER(Map), POINTER(BlockWeights), c_int64, POINTER(Setting)],
+    "gelu": [c_void_p, c_int64, c_void_p, c_int32],
 }  # fmt: skip
 
 
+class Library:
+    """The kernels of a file.
+
+    Raises:
+        BuildError: the file is no library, or not one of this release's kernels.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._loaded = ctypes.CDLL(str(path))
+            fact = self._loaded.convnext_fact
+            fact.argtypes, fact.restype = [c_int64], c_int64
+            for name, types in SIGNATURES.items():
+                function = getattr(self._loaded, f"convnext_{name}")
+                function.argtypes, function.restype = types, c_int32
+        except (OSError, AttributeError) as error:
+            raise BuildError(str(error)) from error
+        expected = [VERSION, *map(ctypes.sizeof, STRUCTURES)]
+        found = [fact(i) for i in range(len(expected))]
+        if found != expected:
+            raise BuildError(
+                f"{path} holds kernels of another release (version and sizes {found}, not "
+                f"{expected}); remove the file, and it will be compiled again"
+            )
+        self.vector_width: int = fact(len(expected))
+
+    def has_bfloat16(self) -> bool:
+        """Whether this CPU multiplies bfloat16. Asking changes nothing."""
+        return bool(self._loaded.convnext_has_bfloat16())
+
+    def call(self, name: str, *arguments: Any) -> None:
+        """Call a function that returns a status; whoever calls has checked the arguments.
+
+        Raises:
+            MemoryError: there is not enough memory; what was to be computed is in no usable state.
+            RuntimeError: this CPU or its system cannot do it.
+        """
+        status = getattr(self._loaded, f"convnext_{name}")(*arguments)
+        if status == OUT_OF_MEMORY:
+            raise MemoryError(f"not enough memory for the kernel {name}")
+        if status != DONE:
+            raise RuntimeError(f"the kernel {name} failed: this CPU cannot multiply bfloat16")
+
+
 @cache
-def library() -> ctypes.CDLL:
-    """The kernels, compiled when first asked for.
+def library() -> Library:
+    """The kernels for this CPU, compiled when first asked for.
 
     Raises:
         BuildError: they could not be compiled or loaded.
     """
-    try:
-        loaded = ctypes.CDLL(str(build()))
-    except OSError as error:
-        raise BuildError(str(error)) from error
-    for name, types in SIGNATURES.items():
-        function = getattr(loaded, f"convnext_{name}")
-        function.argtypes, function.restype = types, None
-    loaded.convnext_has_bfloat16.restype = c_int32
-    return loaded
+    return Library(build())
 
 
 def has_bfloat16() -> bool:
@@ -85,12 +118,4 @@ def has_bfloat16() -> bool:
     Raises:
         BuildError: as `library`.
     """
-    return bool(library().convnext_has_bfloat16())
-
-
-def aligned(shape: tuple[int, ...], dtype: Any = np.float32) -> np.ndarray:
-    """Memory that is set aside only, beginning with a cache line."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    memory = np.empty(size + LINE, np.uint8)
-    start = -memory.ctypes.data % LINE
-    return memory[start : start + size].view(dtype).reshape(shape)
+    return library().has_bfloat16()

@@ -2,63 +2,87 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 import threading
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from convnext.checkpoints.params import KERNEL_SIZE, NORM_EPS
+from convnext.checkpoints.params import NORM_EPS
 from convnext.config import ConvNextConfig
-from convnext.cpu import library
-from convnext.cpu.folding import TOGETHER, Folding, Read, Stage, address, whole
+from convnext.cpu.constants import VERSION
+from convnext.cpu.folding import Folded, Read, Stage, fold
+from convnext.cpu.kernels import (
+    FeatureMap,
+    Kernels,
+    PackedBlock,
+    PackedLayer,
+    PackedStem,
+    check_images,
+)
+from convnext.cpu.library import has_bfloat16, library
+from convnext.cpu.packing import aligned
+from convnext.errors import BuildError
 
-BORDER = KERNEL_SIZE // 2
+DTYPES = ("float32", "bfloat16")
 
 
-class Memory(threading.local):
-    """A thread's two maps, kept until it ends: fresh memory takes long to be had."""
+def obstacle(config: ConvNextConfig, dtype: str) -> str | None:
+    """Why there are no kernels for a network computed in `dtype`, or None."""
+    if dtype not in DTYPES:
+        return f"the kernels compute in {' and '.join(DTYPES)}"
+    if config.hidden_act != "gelu":
+        return f"the kernels have the exact GELU only, not {config.hidden_act!r}"
+    try:
+        multiplies_bfloat16 = has_bfloat16()
+    except BuildError as error:
+        return f"the kernels could not be compiled: {error}"
+    if dtype == "bfloat16" and not multiplies_bfloat16:
+        return "this CPU has no instructions (AVX-512 BF16 or AMX) to multiply bfloat16"
+    return None
+
+
+class Buffers(threading.local):
+    """A thread's memory for two maps, kept until it ends: fresh memory is slow."""
 
     def __init__(self) -> None:
-        self.kept = [library.aligned((0,)), library.aligned((0,))]
+        self.kept = [aligned((0,)), aligned((0,))]
 
-    def of(self, which: int, shape: tuple[int, ...]) -> np.ndarray:
-        size = math.prod(shape)
-        if self.kept[which].size < size:
-            self.kept[which] = library.aligned((size,))
-        return self.kept[which][:size].reshape(shape)
+    def other(
+        self, than: FeatureMap | None, size: tuple[int, int, int], channels: int
+    ) -> FeatureMap:
+        """A map of any values in the memory that `than` is not in."""
+        which = int(than is not None and np.may_share_memory(than.values, self.kept[0]))
+        shape = FeatureMap.shape(*size, channels)
+        needed = math.prod(shape)
+        if self.kept[which].size < needed:
+            self.kept[which] = aligned((needed,))
+        return FeatureMap(self.kept[which][:needed].reshape(shape), channels)
 
 
-MEMORY = Memory()
+BUFFERS = Buffers()
 
 
-class Bordered:
-    """A map with its border, as maps.h describes it; `which` of the two memories it is in."""
+class PackedStage(NamedTuple):
+    channels: int
+    downsampling: PackedLayer | None
+    blocks: list[PackedBlock]
 
-    def __init__(self, which: int, count: int, height: int, width: int, channels: int) -> None:
-        self.which, self.channels = which, channels
-        self.size = (count, height, width)
-        sides = (height + 2 * BORDER, width + 2 * BORDER)
-        groups = whole(channels) // TOGETHER
-        self.values = MEMORY.of(which, (count, groups, *sides, TOGETHER))
-        sizes = (*self.size, channels, whole(channels))
-        self.map = library.Map(address(self.values), *sizes)
+    @classmethod
+    def of(cls, stage: Stage, kernels: Kernels) -> PackedStage:
+        down = PackedLayer(stage.downsampling, kernels) if stage.downsampling else None
+        return cls(stage.channels, down, [PackedBlock(block, kernels) for block in stage.blocks])
 
-    def other(self, shrink: int = 1, channels: int | None = None) -> Bordered:
-        """A map in the other memory, its sides so many times as short."""
-        count, height, width = self.size
-        sides = (height // shrink, width // shrink)
-        return Bordered(1 - self.which, count, *sides, channels or self.channels)
-
-    def inner(self) -> np.ndarray:
-        """A copy (N, H, W, C), without border and padding."""
-        values = self.values[:, :, BORDER:-BORDER, BORDER:-BORDER].transpose(0, 2, 3, 1, 4)
-        copied = values.reshape(*self.size, self.map.width)  # since its groups stand apart
-        return np.ascontiguousarray(copied[..., : self.channels])
+    def unpacked(self) -> Stage:
+        down = self.downsampling.unpacked() if self.downsampling else None
+        return Stage(self.channels, down, [block.unpacked() for block in self.blocks])
 
 
 class Network:
     """The network as far as its last stage.
+
+    A copy, or one that is pickled and opened in another process or on another CPU, has the same
+    weights, packed anew for that CPU.
 
     Args:
         config: of a network with the exact GELU.
@@ -67,45 +91,66 @@ class Network:
 
     Raises:
         BuildError: the kernels could not be compiled.
+        ValueError: this CPU does not multiply bfloat16, or a parameter has another shape than the
+            config gives it.
     """
 
     def __init__(self, config: ConvNextConfig, read: Read, bfloat16: bool) -> None:
-        self.bfloat16, self.patch, self.width = bfloat16, config.patch_size, config.hidden_sizes[0]
-        folding = Folding(config, read, bfloat16)
-        self.stem = folding.stem()
-        self.stages = [folding.stage(stage) for stage in range(config.num_stages)]
+        self._pack(fold(config, read), bfloat16)
+
+    def _pack(self, folded: Folded, bfloat16: bool) -> None:
+        self.kernels = Kernels(library(), bfloat16)
+        self.stem = PackedStem(folded.stem, folded.channels, folded.patch, self.kernels)
+        self.stages = [PackedStage.of(stage, self.kernels) for stage in folded.stages]
+
+    def __getstate__(self) -> dict[str, Any]:
+        stages = [stage.unpacked() for stage in self.stages]
+        folded = Folded(self.stem.channels, self.stem.patch, self.stem.unpacked(), stages)
+        return {"version": VERSION, "folded": folded, "bfloat16": self.kernels.bfloat16}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if state["version"] != VERSION:
+            raise ValueError(
+                f"a fast network of version {state['version']} cannot be opened by version "
+                f"{VERSION}: make it again by fast() from the network it was made from"
+            )
+        self._pack(state["folded"], state["bfloat16"])
 
     def __call__(self, images: np.ndarray, threads: int, every: bool) -> list[np.ndarray]:
         """Maps (N, H, W, C) of images (N, I, H, W), float32 in any layout: the stem's and every
-        stage's, or the last."""
-        setting = library.Setting(threads, self.bfloat16, NORM_EPS)
+        stage's, or the last.
+
+        Raises:
+            TypeError, ValueError: the images are no such array, or smaller than one pixel of the
+                last map, or `threads` is not in 1 ... 1024.
+            MemoryError: there is not enough.
+        """
+        setting = self.kernels.setting(threads, NORM_EPS)
         x = self._embed(images, setting)
         maps = [x.inner()] if every else []
         for stage in self.stages:
-            x = _run(stage, x, setting)
+            x = self._run(stage, x, setting)
             if every:
                 maps.append(x.inner())
         return maps or [x.inner()]
 
-    def _embed(self, images: np.ndarray, setting: library.Setting) -> Bordered:
-        count, colours, height, width = images.shape
-        strides = (ctypes.c_int64 * 4)(*(n // images.itemsize for n in images.strides))
-        given = library.Images(address(images), colours, strides)
-        x = Bordered(0, count, height // self.patch, width // self.patch, self.width)
-        linear, scale, shift = self.stem
-        library.library().convnext_stem(
-            x.map, given, self.patch, linear.layer(), address(scale), address(shift), setting
-        )
+    def _embed(self, images: np.ndarray, setting: Any) -> FeatureMap:
+        check_images(images, self.stem.channels)
+        count, _, height, width = images.shape
+        least = self.stem.patch * 2 ** (len(self.stages) - 1)
+        if min(height, width) < least:
+            raise ValueError(f"images must be at least {least} x {least}, got {height} x {width}")
+        size = count, height // self.stem.patch, width // self.stem.patch
+        x = BUFFERS.other(None, size, self.stages[0].channels)
+        self.kernels.stem(x, images, self.stem, setting)
         return x
 
-
-def _run(stage: Stage, x: Bordered, setting: library.Setting) -> Bordered:
-    kernels = library.library()
-    if stage.downsampling:
-        new = x.other(2, stage.width)
-        kernels.convnext_downsample(new.map, x.map, stage.downsampling.layer(), setting)
-        x = new
-    other, count = x.other(), len(stage.blocks)
-    blocks = (library.Block * count)(*(block.block() for block in stage.blocks))
-    kernels.convnext_blocks(x.map, other.map, blocks, count, setting)
-    return other if count % 2 else x
+    def _run(self, stage: PackedStage, x: FeatureMap, setting: Any) -> FeatureMap:
+        """A stage of a map, which is in one of the two buffers."""
+        if stage.downsampling:
+            count, height, width = x.size
+            new = BUFFERS.other(x, (count, height // 2, width // 2), stage.channels)
+            self.kernels.downsample(new, x, stage.downsampling, setting)
+            x = new
+        other = BUFFERS.other(x, x.size, stage.channels)
+        return self.kernels.blocks(x, other, stage.blocks, setting)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import functools
+import os
+import sys
 import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -11,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from convnext import cpu
+from convnext.checkpoints.params import BARE, parameters
 from convnext.pt.weights import PreTrainedModel, to_dtype
 
 Model = TypeVar("Model", bound=PreTrainedModel)
@@ -29,22 +33,28 @@ def fast(model: Model, dtype: torch.dtype | str | None = None) -> Model:
     value of each. With bfloat16, in which only matrix products are computed, they are as close as
     those of the model converted to bfloat16: 5e-3 for ConvNeXt-T.
 
+    The network can be copied, pickled and sent to other processes; its weights are packed anew for
+    the CPU that opens it, which must compile the kernels and have instructions for `dtype`.
+
     Args:
         model: a `ConvNextModel` or `ConvNextForImageClassification` on the CPU, with exact GELU.
         dtype: of the matrix products, torch.float32 or torch.bfloat16; by default the model's.
 
     Returns:
-        A network of the class of `model`, in evaluation mode, with the same arguments and outputs.
-        Where there are no kernels for it (no compiler; bfloat16 on a CPU without AVX-512 BF16 or
-        AMX; another device, dtype or activation) a plain copy in `dtype`, with a RuntimeWarning
-        that says why.
+        A network of a subclass of the class of `model`, in evaluation mode, with the same arguments
+        and outputs. Where there are no kernels for it (no compiler; bfloat16 on a CPU without
+        AVX-512 BF16 or AMX; another device, dtype or activation) a plain copy in `dtype`, with a
+        RuntimeWarning that says why.
 
     Raises:
-        TypeError: `model` is no network of this library.
-        ValueError: `dtype` is not a floating point type.
+        TypeError: `model` is no network of this library, or already a fast one.
+        ValueError: `dtype` is not a floating point type, or `model` does not have the parameters of
+            its config, since parts of it were replaced.
     """
-    if not isinstance(model, PreTrainedModel):
-        raise TypeError(f"model must be a network of convnext.pt, got {type(model).__name__}")
+    if not isinstance(model, PreTrainedModel) or isinstance(model, Fast):
+        raise TypeError(
+            f"model must be a network of convnext.pt with weights, got {type(model).__name__}"
+        )
     wanted = to_dtype(model.dtype if dtype is None else dtype)
     reason = (
         f"the kernels are for CPUs, and the network is on {model.device}"
@@ -59,44 +69,135 @@ def fast(model: Model, dtype: torch.dtype | str | None = None) -> Model:
         )
         return copy.deepcopy(model).to(wanted).eval()
     base: Any = model.base_model
-    state = base.state_dict()
-    network = cpu.Network(
-        model.config, lambda name: state[name].float().numpy(), wanted == torch.bfloat16
-    )
     replaced = {  # for deepcopy: what stands in place of what
         id(base.embeddings): nn.Identity(),  # the encoder takes images
-        id(base.encoder): FastEncoder(network),
+        id(base.encoder): FastEncoder(_network(base, wanted == torch.bfloat16)),
     }
-    return copy.deepcopy(model, replaced).float().requires_grad_(False).eval()
+    quick: Any = copy.deepcopy(model, replaced).float().requires_grad_(False).eval()
+    quick.base_model.__class__ = _fast_class(type(base))
+    quick.__class__ = _fast_class(type(model))
+    return quick
 
 
-class FastEncoder(nn.Module):
-    """Stem and stages: images (N, I, H, W) -> maps (N, H, W, C), as ConvNextEncoder returns them.
+def _network(base: Any, bfloat16: bool) -> cpu.Network:
+    state, names = base.state_dict(), parameters(base.config, BARE).keys()
+    if state.keys() != names:
+        odd = sorted(state.keys() ^ names)
+        raise ValueError(
+            f"model must have the parameters of its config and no others, but differs in "
+            f"{odd[0]!r} ({len(odd)} in all); merge or remove what was added"
+        )
+    return cpu.Network(base.config, lambda name: state[name].float().numpy(), bfloat16)
 
-    Its weights neither train nor move: no parameters, they stay as they were laid out.
-    """
 
-    def __init__(self, network: cpu.Network) -> None:
-        super().__init__()
-        self.network = network
+class Fast(PreTrainedModel):
+    """What a fast network does not do. Its class is made of this one and the model's."""
 
-    def forward(self, pixel_values: Tensor, output_hidden_states: bool = False) -> Any:
-        if torch.is_grad_enabled() and pixel_values.requires_grad:
-            raise RuntimeError("a fast network has no gradients; use the one it was made from")
-        images = pixel_values.detach().float().numpy()
-        maps = self.network(images, torch.get_num_threads(), output_hidden_states)
-        return tuple(map(torch.from_numpy, maps))
-
-    def train(self, mode: bool = True) -> FastEncoder:
+    def train(self, mode: bool = True) -> Any:
         if mode:
             raise RuntimeError("a fast network is for inference; train the one it was made from")
         return super().train(mode)
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FastEncoder:
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         after = fn(torch.zeros(1))
         if after.device.type != "cpu" or after.dtype != torch.float32:
             raise RuntimeError(
                 f"a fast network stays on the CPU in its own dtype, not {after.dtype} on "
                 f"{after.device}: convert the network it was made from, then call fast() again"
             )
-        return self
+        return super()._apply(fn, recurse)
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError(
+            "a fast network has no weights to save or load; take the one it was made from"
+        )
+
+    load_state_dict = state_dict
+
+    def __prepare_scriptable__(self) -> Any:  # torch.jit.script asks for it
+        raise _unrecordable()
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        return _new, (type(self).__bases__[1],), self.__dict__
+
+
+@functools.cache
+def _fast_class(cls: Any) -> Any:
+    fields = {"forward": _unrecorded(cls.forward), "__module__": __name__}
+    return type(f"Fast{cls.__name__}", (Fast, cls), fields)
+
+
+def _new(cls: Any) -> Any:
+    """For pickle: a fast network of a class, without its fields."""
+    fast_class = _fast_class(cls)
+    return fast_class.__new__(fast_class)
+
+
+def _unrecorded(forward: Any) -> Any:
+    """A forward that runs, but leaves no constants in a graph that something records."""
+
+    @functools.wraps(forward)
+    def run(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if _recorded((*args, *kwargs.values())):
+            raise _unrecordable()
+        return forward(self, *args, **kwargs)
+
+    return run
+
+
+def _recorded(values: tuple[Any, ...]) -> bool:
+    """Whether torch.jit, torch.export, torch.fx or make_fx is writing down what happens."""
+    exporting = getattr(torch.compiler, "is_exporting", lambda: False)
+    modes = sys.modules.get("torch.fx.experimental.proxy_tensor")
+    return (
+        torch.jit.is_tracing()
+        or exporting()
+        or any(isinstance(value, torch.fx.Proxy) for value in values)
+        or (modes is not None and modes.get_proxy_mode() is not None)
+    )
+
+
+def _unrecordable() -> RuntimeError:
+    return RuntimeError(
+        "the kernels of a fast network are not traced, scripted or exported; record the network it "
+        "was made from"
+    )
+
+
+class Process:
+    """This process, and how many threads the kernels take in it."""
+
+    def __init__(self) -> None:
+        self.pid, self.forked_with = os.getpid(), 1
+
+    def threads(self) -> int:
+        """As many as torch has. In a child of fork, torch would wait for ever for threads that only
+        its parent has; there it is told to use one, as DataLoader's workers do, and the kernels,
+        which start threads of their own, use as many as before."""
+        count = torch.get_num_threads()
+        if self.pid != os.getpid():
+            self.pid, self.forked_with = os.getpid(), count
+            torch.set_num_threads(1)
+        return max(count, self.forked_with)
+
+
+PROCESS = Process()
+
+
+class FastEncoder(nn.Module):
+    """Stem and stages: images (N, I, H, W) -> maps (N, H, W, C), as ConvNextEncoder returns them.
+
+    Its weights neither train nor move: no parameters, they stay as they were packed.
+    """
+
+    def __init__(self, network: cpu.Network) -> None:
+        super().__init__()
+        self.network = network
+
+    @_unrecorded
+    def forward(self, pixel_values: Tensor, output_hidden_states: bool = False) -> Any:
+        if torch.is_grad_enabled() and pixel_values.requires_grad:
+            raise RuntimeError("a fast network has no gradients; use the one it was made from")
+        images = pixel_values.detach().float().numpy()
+        maps = self.network(images, PROCESS.threads(), output_hidden_states)
+        return tuple(map(torch.from_numpy, maps))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from convnext.cpu.library import LINE
+from convnext.cpu.constants import LINE_BYTES as LINE
 from convnext.tf import kernels
 from convnext.tf.layers import layer_norm
 from convnext.tf.model import gelu
