@@ -8,9 +8,10 @@ from typing import Any
 import keras
 
 from convnext import cpu
-from convnext.tf.layers import kernels_unset
+from convnext.tf.initialization import weights_unset
 from convnext.tf.model import TFConvNextForImageClassification, TFConvNextModel
-from convnext.tf.weights import PreTrainedModel, canonical_values
+from convnext.tf.variables import canonical_values
+from convnext.tf.weights import PreTrainedModel
 
 
 def fast(model: Any, dtype: Any = None, *, graphs: bool = False) -> Any:
@@ -77,7 +78,7 @@ def _with_weights_in_float32(policy: Any) -> Any:
 
 
 def _copy(model: Any, policy: Any) -> Any:
-    with kernels_unset():
+    with weights_unset():
         copy = type(model)(
             model.config, data_format=model.data_format, dtype=policy, name=model.name
         )
@@ -168,10 +169,10 @@ class _Fast(PreTrainedModel):
             )
         super().export(*args, **kwargs)
 
-    def _refuse(self) -> Any:
+    def _refuse(self, *_args: Any, **_options: Any) -> Any:
         raise RuntimeError("a fast network has no weights; save the one it was made from")
 
-    _variables = get_config = _refuse
+    get_config = save_pretrained = _refuse
 
 
 class _FastModel(_Fast, TFConvNextModel):

@@ -11,8 +11,6 @@ from keras import ops
 from convnext.config import ConvNextConfig
 from convnext.inputs import shape_problem
 
-HALVES = ("float16", "bfloat16")
-
 
 def unpacked(pixel_values: Any, **others: Any) -> tuple[Any, ...]:
     """The arguments in their order; a dict as the first may hold them all, a list its one."""
@@ -47,8 +45,3 @@ def to_nhwc(pixel_values: Any, config: ConvNextConfig, data_format: str) -> Any:
 def from_nhwc(x: Any, data_format: str) -> Any:
     """A map (N, H, W, C) in `data_format`."""
     return x if data_format == "channels_last" else ops.transpose(x, (0, 3, 1, 2))
-
-
-def at_least_float32(x: Any) -> Any:
-    """Halves as float32. Keras' `result_type` would also take float64 to float32, on JAX."""
-    return ops.cast(x, "float32") if keras.backend.standardize_dtype(x.dtype) in HALVES else x

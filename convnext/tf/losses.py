@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from convnext.tf.inputs import at_least_float32
+from convnext.tf.plain_ops import at_least_float32
 
 IGNORED = -100  # a label of this value leaves its image out of the loss
 

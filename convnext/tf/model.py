@@ -8,7 +8,6 @@ keras.ops are used, so that this file also runs on Keras' other backends.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import keras
@@ -23,19 +22,11 @@ from convnext.outputs import (
     as_asked,
 )
 from convnext.tf.inputs import from_nhwc, to_nhwc, unpacked
-from convnext.tf.layers import Composite, average, conv, dense, depthwise, in_training, norm
+from convnext.tf.layers import Composite, conv, dense, depthwise, norm
 from convnext.tf.losses import classification_loss
+from convnext.tf.ops import form
+from convnext.tf.plain_ops import average, gelu, gelu_tanh
 from convnext.tf.weights import PreTrainedModel
-
-
-def gelu(x: Any) -> Any:
-    """The exact GELU. TensorFlow's own has constants of float32 precision, whatever x has."""
-    return 0.5 * x * (1.0 + ops.erf(x / math.sqrt(2)))
-
-
-def gelu_tanh(x: Any) -> Any:
-    return 0.5 * x * (1.0 + ops.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
-
 
 # config.hidden_act -> the function
 ACTIVATIONS = {
@@ -63,8 +54,9 @@ class TFConvNextEmbeddings(Composite):
         self.patch_embeddings = conv(self, config, config.num_channels, width, patch)
         self.layernorm = norm(self, width, NORM_EPS)
 
-    def call(self, pixel_values: Any) -> Any:
-        return self.layernorm(self.patch_embeddings(pixel_values))
+    def call(self, pixel_values: Any, training: bool = False) -> Any:
+        x = self.patch_embeddings(pixel_values)
+        return form(x, training).layer_norm(self.layernorm, x)
 
 
 class TFConvNextDropPath(Composite):
@@ -110,10 +102,10 @@ class TFConvNextLayer(Composite):
         self.drop_path = TFConvNextDropPath(drop_path_rate, dtype=self.dtype_policy)
 
     def call(self, x: Any, training: bool = False) -> Any:
-        y = self.layernorm(self.dwconv(x))
+        fast = form(x, training)
+        y = fast.layer_norm(self.layernorm, fast.depthwise(self.dwconv, x))
         y = ops.reshape(y, (-1, self.width))  # TensorFlow fuses Dense and GELU in 2-D only
-        y = self.pwconv1(y)
-        y = self.pwconv2(in_training(self.act, y) if training else self.act(y))
+        y = self.pwconv2(fast.activation(self.act, self.pwconv1(y)))
         if self.layer_scale_parameter is not None:
             y = y * self.layer_scale_parameter
         return x + self.drop_path(ops.reshape(y, ops.shape(x)), training=training)
@@ -136,8 +128,9 @@ class TFConvNextStage(Composite):
         ]
 
     def call(self, x: Any, training: bool = False) -> Any:
-        for layer in self.downsampling_layer:
-            x = layer(x)
+        if self.downsampling_layer:
+            norm, conv = self.downsampling_layer
+            x = conv(form(x, training).layer_norm(norm, x))
         for layer in self.layers:
             x = layer(x, training=training)
         return x
@@ -212,9 +205,10 @@ class TFConvNextModel(PreTrainedModel):
         x = to_nhwc(pixel_values, self.config, self.data_format)
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
-        x = self.embeddings(x)
+        x = self.embeddings(x, training=training)
         maps = self.encoder(x, output_hidden_states=output_hidden_states, training=training)
-        pooled = self.layernorm(average(maps[-1]))
+        pooled = average(maps[-1])
+        pooled = form(pooled, training).layer_norm(self.layernorm, pooled)
         asked = tuple(from_nhwc(x, self.data_format) for x in maps)
         output = ConvNextModelOutput(asked[-1], pooled, asked if output_hidden_states else ())
         return as_asked(output, self.config.return_dict if return_dict is None else return_dict)
