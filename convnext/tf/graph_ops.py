@@ -25,7 +25,9 @@ def in_graph() -> bool:
 
 def form(x: tf.Tensor, training: bool) -> Plain:
     """The form for maps or vectors like x, in a graph."""
-    return TRAINING if training else INFERENCE
+    if not training:
+        return INFERENCE
+    return TRAINING_ANY_SIZE if None in x.shape[1:-1] else TRAINING
 
 
 class Inference(Plain):
@@ -37,12 +39,16 @@ class Inference(Plain):
         return super().normalise(x, gamma, beta, epsilon)
 
 
-class Training(Plain):
-    """XLA for norms and activations, and a faster gradient for the depthwise convolution."""
+class TrainingAnySize(Plain):
+    """A faster gradient of the depthwise convolution."""
 
     def convolve(self, layer: keras.layers.Layer, x: Any) -> Any:
         weight, bias = (ops.cast(value, x.dtype) for value in (layer.kernel, layer.bias))
         return depthwise(x, weight) + bias
+
+
+class Training(TrainingAnySize):
+    """XLA for norms and activations, where maps have one size: it compiles for every new one."""
 
     def normalise(self, x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
         wide = at_least_float32(x)
@@ -53,7 +59,7 @@ class Training(Plain):
         return one_pass(function)(x)
 
 
-INFERENCE, TRAINING = Inference(), Training()
+INFERENCE, TRAINING, TRAINING_ANY_SIZE = Inference(), Training(), TrainingAnySize()
 
 
 @lru_cache

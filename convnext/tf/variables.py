@@ -77,7 +77,7 @@ def _in_file(variable: Any) -> Tensor:
     dtype = keras.backend.standardize_dtype(variable.dtype)
 
     def read() -> np.ndarray:
-        array = variable.numpy()
+        array = keras.ops.convert_to_numpy(variable)
         return array.view(np.uint16) if dtype == "bfloat16" else array
 
     return Tensor(tuple(variable.shape), dtype, read)

@@ -17,16 +17,17 @@ from convnext.checkpoints.writer import save_folder
 from convnext.config import ConvNextConfig
 from convnext.hub import Source
 from convnext.inputs import AXES
-from convnext.tf import backend
 from convnext.tf.exporting import Exporting
 from convnext.tf.fitting import Fitting
 from convnext.tf.initialization import weights_unset, without_collecting
+from convnext.tf.layers import Owner
+from convnext.tf.parts import Description, check_plain, policies
 from convnext.tf.variables import assign, canonical_values, initialise, spelled, value
 
 READERS = 2  # threads; more wait for each other and for the one that makes the layers
 
 
-class PreTrainedModel(Fitting, Exporting):
+class PreTrainedModel(Owner, Fitting, Exporting):
     """What every model has: its config, weights that load and save, Keras' training and saving."""
 
     base_model_prefix: ClassVar[str] = "convnext"
@@ -39,8 +40,6 @@ class PreTrainedModel(Fitting, Exporting):
             raise TypeError(f"config must be a ConvNextConfig, got {type(config).__name__}")
         self.config = config
         self.data_format = checks.one_of("data_format", data_format, tuple(AXES))
-        # XLA has no fast depthwise convolution, so jit_compile="auto" is to leave it off
-        self.supports_jit = not backend.IS_TENSORFLOW
         self.built = True  # every layer is, by its constructor: no call is needed before saving
 
     @classmethod
@@ -123,19 +122,57 @@ class PreTrainedModel(Fitting, Exporting):
         Args:
             save_directory: a folder, made where it is missing; files of its names are replaced.
             max_shard_size: bytes, or such as "200MB"; larger weights are written in shards.
+
+        Raises:
+            PortError (a ValueError): the model was changed by hand, or quantised, and config.json
+                cannot say so; nothing is written.
         """
+        self.check_parts()
+        check_plain(self)
         save_folder(
             save_directory, self.config, canonical_values(self), max_shard_size=max_shard_size
         )
 
+    def save(self, filepath: str | os.PathLike[str], **kwargs: Any) -> None:
+        """Write a .keras file, as `keras.Model.save`; raises ValueError for HDF5.
+
+        Keras would write a whole model into .h5 and find no class of it when it is loaded.
+        """
+        if str(filepath).endswith((".h5", ".hdf5")):
+            raise ValueError(
+                f"{filepath}: Keras cannot load models of this class from .h5 files; give a name "
+                "that ends in .keras, or save_weights() one that ends in .weights.h5"
+            )
+        super().save(filepath, **kwargs)
+
+    def note_parts(self) -> None:
+        """Remember the layers as they are now: these are what the config says."""
+        self._made_of = Description.of(self)
+
+    def check_parts(self) -> None:
+        """Raises PortError where a layer was replaced or changed since."""
+        self._made_of.check(self)
+
     def get_config(self) -> dict[str, Any]:
+        """What makes the model again; raises PortError where the config no longer says it."""
+        if keras.saving.get_registered_name(type(self)).startswith("convnext>"):
+            self.check_parts()  # a user's class says itself what it is made of
         return {
             "config": self.config.to_dict(),
             "data_format": self.data_format,
             "name": self.name,
             "trainable": self.trainable,
-            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+            "dtype": keras.dtype_policies.serialize(policies(self)),
         }
+
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+        """Symbolic outputs, found by running on symbols."""
+        return keras.Operation.compute_output_spec(self, *args, **kwargs)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Shapes of the outputs for `pixel_values` of a shape, in the named tuple of `call`."""
+        symbol = keras.KerasTensor(input_shape, self.compute_dtype)
+        return keras.tree.map_structure(lambda x: x.shape, self.compute_output_spec(symbol))
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
