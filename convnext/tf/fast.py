@@ -8,9 +8,12 @@ from typing import Any
 import keras
 
 from convnext import cpu
-from convnext.tf.layers import kernels_unset
+from convnext.tf.initialization import weights_unset
+from convnext.tf.inputs import from_nhwc
 from convnext.tf.model import TFConvNextForImageClassification, TFConvNextModel
-from convnext.tf.weights import PreTrainedModel, canonical_values
+from convnext.tf.parts import check_as_made
+from convnext.tf.variables import canonical_values
+from convnext.tf.weights import PreTrainedModel
 
 
 def fast(model: Any, dtype: Any = None, *, graphs: bool = False) -> Any:
@@ -42,12 +45,14 @@ def fast(model: Any, dtype: Any = None, *, graphs: bool = False) -> Any:
 
     Raises:
         TypeError: `model` is no network of this library, or already a fast one.
+        PortError (a ValueError): its layers were replaced, quantised, or given LoRA weights.
         ValueError: Keras knows no such dtype.
     """
     if not isinstance(model, PreTrainedModel) or isinstance(model, _Fast):
         raise TypeError(
             f"model must be a network of convnext.tf with weights, got {type(model).__name__}"
         )
+    check_as_made(model)
     policy = keras.dtype_policies.get(model.dtype_policy if dtype is None else dtype)
     if keras.backend.backend() != "tensorflow":
         _say(f"a plain copy in {policy.name}", "Keras' backend is not TensorFlow")
@@ -77,7 +82,7 @@ def _with_weights_in_float32(policy: Any) -> Any:
 
 
 def _copy(model: Any, policy: Any) -> Any:
-    with kernels_unset():
+    with weights_unset():
         copy = type(model)(
             model.config, data_format=model.data_format, dtype=policy, name=model.name
         )
@@ -126,7 +131,7 @@ class CompiledEncoder(keras.layers.Layer):
 
     def __init__(self, model: Any) -> None:
         super().__init__(name=model.encoder.name, dtype="float32")
-        self.dtype_of_maps = model.compute_dtype
+        self.dtype_of_maps, self.data_format = model.compute_dtype, model.data_format
         self.widths = (model.config.hidden_sizes[0], *model.config.hidden_sizes)
         values = canonical_values(model)
         self.network = cpu.Network(
@@ -140,7 +145,8 @@ class CompiledEncoder(keras.layers.Layer):
 
         _check_inference(training)
         maps = compiled_maps(self.network, x, self.widths, output_hidden_states)
-        return tuple(keras.ops.cast(x, self.dtype_of_maps) for x in maps)
+        cast = (keras.ops.cast(x, self.dtype_of_maps) for x in maps)
+        return tuple(from_nhwc(x, self.data_format) for x in cast)
 
 
 def _check_inference(training: bool) -> None:
@@ -168,10 +174,10 @@ class _Fast(PreTrainedModel):
             )
         super().export(*args, **kwargs)
 
-    def _refuse(self) -> Any:
+    def _refuse(self, *_args: Any, **_options: Any) -> Any:
         raise RuntimeError("a fast network has no weights; save the one it was made from")
 
-    _variables = get_config = _refuse
+    get_config = save_pretrained = _refuse
 
 
 class _FastModel(_Fast, TFConvNextModel):

@@ -8,18 +8,19 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from convnext.inputs import AXES
+from convnext.tf.inputs import any_images
+from convnext.tf.ops import plain_operations
 
 
-def any_images(model: Any) -> tf.TensorSpec:
-    """What `pixel_values` of a model are: everything but the number of channels is open."""
-    shape = [model.config.num_channels if axis == "C" else None for axis in AXES[model.data_format]]
-    return tf.TensorSpec(shape, model.variable_dtype, name=model.main_input_name)
+def image_spec(model: Any) -> tf.TensorSpec:
+    """Images of any number and size for a model."""
+    spec = any_images(model)
+    return tf.TensorSpec(spec.shape, spec.dtype, name=spec.name)
 
 
 def compiled(model: Any, function: Callable[[tf.Tensor], Any]) -> Callable[[Any], Any]:
     """A function of the model's `pixel_values` as one graph."""
-    return tf.function(function, input_signature=[any_images(model)])
+    return tf.function(function, input_signature=[image_spec(model)])
 
 
 def frozen(layer: Any, *shape: int | None, **options: Any) -> Callable[[tf.Tensor], Any]:
@@ -35,4 +36,5 @@ def frozen(layer: Any, *shape: int | None, **options: Any) -> Callable[[tf.Tenso
             return layer(x, **options)
 
     spec = tf.TensorSpec(shape, layer.compute_dtype)
-    return tf.function(function, autograph=False).get_concrete_function(spec)
+    with plain_operations():  # the graph may be exported
+        return tf.function(function, autograph=False).get_concrete_function(spec)

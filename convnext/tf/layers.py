@@ -1,176 +1,130 @@
-"""Keras' layers as ConvNeXt uses them: channels last, built at once, in the owner's precision."""
+"""Keras' own layers as ConvNeXt has them: channels last, built, named, in the owner's precision."""
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from functools import lru_cache, partial
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, ClassVar
 
 import keras
-from keras import ops
 
 from convnext.config import ConvNextConfig
-from convnext.tf.inputs import at_least_float32
+from convnext.tf.initialization import weight_values
 
 
-def kernels(dtype: Any) -> Any:
-    """`convnext.tf.kernels`, or None where its forms have no place: the layers' own then serve."""
-    is_double = keras.backend.standardize_dtype(dtype) == "float64"
-    if keras.backend.backend() != "tensorflow" or is_double:
-        return None
-    from convnext.tf import kernels
+class Owner(keras.layers.Layer):
+    """A layer of layers: one that is replaced is forgotten, and TensorFlow sees all of them."""
 
-    return kernels if kernels.in_graph() else None
+    settings: ClassVar[tuple[str, ...]] = ()  # attributes that decide what it computes
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        old = vars(self).get(name)
+        if isinstance(old, keras.layers.Layer) and old is not value:
+            self._tracker.untrack(old)  # Keras would go on counting its variables
+        super().__setattr__(name, value)
 
-def in_training(function: Callable[[Any], Any], x: Any) -> Any:
-    """An elementwise function of x, in the form that is fastest when its gradient is to follow."""
-    fast = kernels(x.dtype)
-    return fast.one_pass(function)(x) if fast else function(x)
-
-
-def layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
-    """Over the last axis. Sums, since Keras' mean is of float32 on JAX whatever it is given."""
-    width = x.shape[-1]
-    centred = x - ops.sum(x, axis=-1, keepdims=True) / width
-    variance = ops.sum(ops.square(centred), axis=-1, keepdims=True) / width
-    return centred * (ops.rsqrt(variance + epsilon) * gamma) + beta
-
-
-def average(x: Any) -> Any:
-    """A map (N, H, W, C) to (N, C); summed as `layer_norm` does, and in no less than float32."""
-    _, height, width, _ = ops.shape(x)
-    total = ops.sum(at_least_float32(x), axis=(1, 2))
-    return ops.cast(total / ops.cast(height * width, total.dtype), x.dtype)
+    def _trackable_children(self, save_type: str = "checkpoint", **kwargs: Any) -> dict[str, Any]:
+        """What `tf.train.Checkpoint` saves: Keras leaves out lists of layers, and seeds."""
+        children = super()._trackable_children(save_type, **kwargs)
+        if save_type == "checkpoint":
+            for name, layers in listed(self).items():
+                children |= {f"{name}.{i}": layer for i, layer in enumerate(layers)}
+            for name, value in vars(self).items():
+                if isinstance(value, keras.random.SeedGenerator):
+                    children[name] = value.state
+        return children
 
 
-@lru_cache
-def _layer_norm(epsilon: float) -> Callable[..., Any]:
-    return partial(layer_norm, epsilon=epsilon)  # one object for one epsilon, hence one graph
+class Composite(Owner):
+    """A layer that its constructor makes whole: Keras need not try it on symbols to build it.
 
+    Args:
+        owner: the layer that it is part of, which gives it its precision, data format and path.
+        kwargs: as of every Keras layer.
+    """
 
-class Composite(keras.layers.Layer):
-    """A layer that its constructor makes whole: Keras need not try it on symbols to build it."""
-
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, owner: Any = None, **kwargs: Any) -> None:
+        if owner is not None:
+            kwargs["dtype"] = owner.dtype_policy
         super().__init__(**kwargs)
+        self.data_format = getattr(owner, "data_format", "channels_last")  # of returned maps
+        with scope(owner):
+            self._open_name_scope()  # Keras notes the path, below which its parts will stand
         self.built = True
 
 
-class LayerNormalization(keras.layers.LayerNormalization):
-    """Keras' own, computed in fewer passes."""
-
-    def call(self, inputs: Any, training: bool = False) -> Any:
-        fast = kernels(self.compute_dtype)
-        if fast and not training and fast.has_layer_norm(inputs):
-            return fast.layer_norm(inputs, self.gamma, self.beta, self.epsilon)
-        x = at_least_float32(inputs)
-        gamma, beta = (ops.cast(value, x.dtype) for value in (self.gamma, self.beta))
-        if fast and training:
-            y = fast.one_pass(_layer_norm(self.epsilon))(x, gamma, beta)
-        else:
-            y = layer_norm(x, gamma, beta, self.epsilon)
-        return ops.cast(y, self.compute_dtype)
+def scope(owner: Any) -> AbstractContextManager[Any]:
+    """Within it the paths of new variables begin with the owner's, but for models, which have none:
+    so they are one checkpoint's names, in every model of a process."""
+    if owner is None or isinstance(owner, keras.Model):
+        return nullcontext()
+    return keras.name_scope(owner.name, caller=owner)
 
 
-class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
-    """Keras' own, with a faster gradient."""
-
-    def call(self, inputs: Any, training: bool = False) -> Any:
-        fast = kernels(self.compute_dtype)
-        if not (fast and training):
-            return super().call(inputs)
-        kernel = ops.cast(self.kernel, inputs.dtype)
-        return fast.depthwise(inputs, kernel) + ops.cast(self.bias, inputs.dtype)
-
-
-_unset: ContextVar[bool] = ContextVar("_unset", default=False)
+def listed(layer: keras.layers.Layer) -> dict[str, list[keras.layers.Layer]]:
+    """The lists of layers among a layer's public attributes."""
+    lists = {
+        name: [each for each in value if isinstance(each, keras.layers.Layer)]
+        for name, value in vars(layer).items()
+        if isinstance(value, list) and not name.startswith("_")
+    }
+    return {name: layers for name, layers in lists.items() if layers}
 
 
-@contextmanager
-def kernels_unset() -> Iterator[None]:
-    """Within it the kernels of new layers hold no values, since those of a file will follow."""
-    token = _unset.set(True)
-    try:
-        yield
-    finally:
-        _unset.reset(token)
-
-
-@contextmanager
-def without_collecting() -> Iterator[None]:
-    """Within it Python does not look for garbage, which is a third of the time that Keras takes to
-    make a large network: it would look through all of TensorFlow's objects, again and again."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
-def kernel_values(config: ConvNextConfig) -> Callable[..., Any]:
-    """An initialiser; a new one for each layer, since one gives the same numbers every time."""
-    return (
-        _empty if _unset.get() else keras.initializers.RandomNormal(stddev=config.initializer_range)
-    )
-
-
-def _empty(shape: tuple[int, ...], dtype: Any = None) -> Any:
-    if keras.backend.backend() != "tensorflow":
-        return ops.empty(shape, dtype)
-    from convnext.tf.kernels import untouched
-
-    return untouched(shape, keras.backend.standardize_dtype(dtype))
-
-
-def norm(owner: keras.layers.Layer, width: int, epsilon: float) -> keras.layers.Layer:
+def norm(owner: Any, name: str, width: int, epsilon: float) -> keras.layers.Layer:
     """LayerNorm over the channels of (N, H, W, C) or (N, C)."""
-    layer = LayerNormalization(epsilon=epsilon, dtype=owner.dtype_policy)
-    layer.build((None, width))
-    return layer
+    layer = keras.layers.LayerNormalization(epsilon=epsilon, name=name, dtype=owner.dtype_policy)
+    return _built(layer, owner, (None, width))
 
 
 def conv(
-    owner: keras.layers.Layer, config: ConvNextConfig, inputs: int, outputs: int, kernel: int
+    owner: Any, name: str, config: ConvNextConfig, inputs: int, outputs: int, size: int
 ) -> keras.layers.Layer:
-    """Convolution of stride `kernel`: every patch once."""
+    """Convolution of stride `size`: every patch once."""
     layer = keras.layers.Conv2D(
         outputs,
-        kernel,
-        strides=kernel,
+        size,
+        strides=size,
         data_format="channels_last",
-        kernel_initializer=kernel_values(config),
+        kernel_initializer=weight_values(config),
+        name=name,
         dtype=owner.dtype_policy,
     )
-    layer.build((None, None, None, inputs))
-    return layer
+    return _built(layer, owner, (None, None, None, inputs))
 
 
 def depthwise(
-    owner: keras.layers.Layer, config: ConvNextConfig, width: int, kernel: int
+    owner: Any, name: str, config: ConvNextConfig, width: int, size: int
 ) -> keras.layers.Layer:
-    """A kernel of its own for each channel. Conv2D(groups=width) is several times slower."""
-    layer = DepthwiseConv2D(
-        kernel,
+    """A filter of its own for each channel. Conv2D(groups=width) is several times slower."""
+    layer = keras.layers.DepthwiseConv2D(
+        size,
         padding="same",
         data_format="channels_last",
-        depthwise_initializer=kernel_values(config),
+        depthwise_initializer=weight_values(config),
+        name=name,
         dtype=owner.dtype_policy,
     )
-    layer.build((None, None, None, width))
-    return layer
+    return _built(layer, owner, (None, None, None, width))
 
 
 def dense(
-    owner: keras.layers.Layer, config: ConvNextConfig, inputs: int, outputs: int
+    owner: Any, name: str, config: ConvNextConfig, inputs: int, outputs: int
 ) -> keras.layers.Layer:
+    """Linear layer over the last axis."""
     layer = keras.layers.Dense(
-        outputs, kernel_initializer=kernel_values(config), dtype=owner.dtype_policy
+        outputs, kernel_initializer=weight_values(config), name=name, dtype=owner.dtype_policy
     )
-    layer.build((None, inputs))
+    return _built(layer, owner, (None, inputs))
+
+
+def classifier(owner: Any, config: ConvNextConfig) -> keras.layers.Layer:
+    """The linear layer on the pooled vector; nothing where there are no labels."""
+    if config.num_labels == 0:
+        return keras.layers.Identity(name="classifier", dtype=owner.dtype_policy)
+    return dense(owner, "classifier", config, config.hidden_sizes[-1], config.num_labels)
+
+
+def _built(layer: Any, owner: Any, shape: tuple[int | None, ...]) -> keras.layers.Layer:
+    with scope(owner):
+        layer.build(shape)
     return layer

@@ -8,26 +8,32 @@ import keras
 import numpy as np
 from keras import ops
 
-from convnext.tf.inputs import at_least_float32
+from convnext.tf.plain_ops import at_least_float32
 
 IGNORED = -100  # a label of this value leaves its image out of the loss
 
 
-def classification_loss(logits: Any, labels: Any, problem_type: str | None) -> Any:
+def classification_loss(
+    logits: Any, labels: Any, problem_type: str | None, sample_weight: Any = None
+) -> Any:
     """A scalar: the mean loss of logits (N, L) and labels, of the kind `problem_type` names.
 
     None means regression for one label, else classes for integers and multi-label for floats.
+    Weights of images (N,), where there are any, multiply their losses before the mean is taken.
     """
     labels = ops.convert_to_tensor(labels)
     logits = at_least_float32(logits)  # as Keras' own losses; loss scaling needs the range
     kind = problem_type or _kind(logits, labels)
+    if kind == "single_label_classification":
+        return _cross_entropy(logits, _classes(logits, labels), sample_weight)
+    targets = ops.reshape(ops.cast(_targets(logits, labels), logits.dtype), ops.shape(logits))
     if kind == "regression":
-        targets = ops.cast(_targets(logits, labels), logits.dtype)
-        return ops.mean(ops.square(ops.reshape(logits, (-1,)) - ops.reshape(targets, (-1,))))
-    if kind == "multi_label_classification":
-        targets = ops.cast(_targets(logits, labels), logits.dtype)
-        return ops.mean(ops.binary_crossentropy(targets, logits, from_logits=True))
-    return _cross_entropy(logits, _classes(logits, labels))
+        each = ops.square(logits - targets)
+    else:
+        each = ops.binary_crossentropy(targets, logits, from_logits=True)
+    if sample_weight is None:
+        return ops.mean(each)
+    return ops.mean(each * ops.reshape(ops.cast(sample_weight, each.dtype), (-1, 1)))
 
 
 def _kind(logits: Any, labels: Any) -> str:
@@ -38,12 +44,15 @@ def _kind(logits: Any, labels: Any) -> str:
     return "single_label_classification"
 
 
-def _cross_entropy(logits: Any, labels: Any) -> Any:
+def _cross_entropy(logits: Any, labels: Any, sample_weight: Any) -> Any:
     counted = ops.not_equal(labels, IGNORED)
     classes = ops.where(counted, labels, ops.zeros_like(labels))
     each = ops.sparse_categorical_crossentropy(classes, logits, from_logits=True)
-    weights = ops.cast(counted, each.dtype)
-    return ops.sum(each * weights) / ops.sum(weights)
+    counted = ops.cast(counted, each.dtype)
+    each = each * counted
+    if sample_weight is not None:
+        each = each * ops.reshape(ops.cast(sample_weight, each.dtype), (-1,))
+    return ops.sum(each) / ops.sum(counted)
 
 
 def _targets(logits: Any, labels: Any) -> Any:

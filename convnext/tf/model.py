@@ -8,7 +8,7 @@ keras.ops are used, so that this file also runs on Keras' other backends.
 
 from __future__ import annotations
 
-import math
+from functools import partial
 from typing import Any
 
 import keras
@@ -22,20 +22,12 @@ from convnext.outputs import (
     ConvNextModelOutput,
     as_asked,
 )
-from convnext.tf.inputs import from_nhwc, to_nhwc, unpacked
-from convnext.tf.layers import Composite, average, conv, dense, depthwise, in_training, norm
+from convnext.tf.inputs import check_pixel_values, from_nhwc, of_no_image, to_nhwc, unpacked
+from convnext.tf.layers import Composite, classifier, conv, dense, depthwise, norm, scope
 from convnext.tf.losses import classification_loss
+from convnext.tf.ops import form
+from convnext.tf.plain_ops import average, gelu, gelu_tanh
 from convnext.tf.weights import PreTrainedModel
-
-
-def gelu(x: Any) -> Any:
-    """The exact GELU. TensorFlow's own has constants of float32 precision, whatever x has."""
-    return 0.5 * x * (1.0 + ops.erf(x / math.sqrt(2)))
-
-
-def gelu_tanh(x: Any) -> Any:
-    return 0.5 * x * (1.0 + ops.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
-
 
 # config.hidden_act -> the function
 ACTIVATIONS = {
@@ -60,44 +52,53 @@ class TFConvNextEmbeddings(Composite):
     def __init__(self, config: ConvNextConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         width, patch = config.hidden_sizes[0], config.patch_size
-        self.patch_embeddings = conv(self, config, config.num_channels, width, patch)
-        self.layernorm = norm(self, width, NORM_EPS)
+        self.patch_embeddings = conv(
+            self, "patch_embeddings", config, config.num_channels, width, patch
+        )
+        self.layernorm = norm(self, "layernorm", width, NORM_EPS)
 
-    def call(self, pixel_values: Any) -> Any:
-        return self.layernorm(self.patch_embeddings(pixel_values))
+    def call(self, pixel_values: Any, training: bool = False) -> Any:
+        x = self.patch_embeddings(pixel_values)
+        return form(x, training).layer_norm(self.layernorm, x)
 
 
 class TFConvNextDropPath(Composite):
     """Stochastic depth (Huang et al., 2016): in training, drop a sample's branch at `rate`."""
 
+    settings = ("rate",)
+
     def __init__(self, rate: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.rate = rate
         if rate > 0:  # a generator is state, which every checkpoint of the model would carry
-            self.seed_generator = keras.random.SeedGenerator()
+            with scope(self):
+                self.seed_generator = keras.random.SeedGenerator(name="seed_generator")
 
     def call(self, x: Any, training: bool = False) -> Any:
         if not training or self.rate == 0:
             return x
         keep = 1 - self.rate
         shape = (ops.shape(x)[0],) + (1,) * (len(x.shape) - 1)
-        mask = keras.random.binomial(shape, 1, keep, dtype=x.dtype, seed=self.seed_generator)
-        return x * (mask / keep)
+        kept = keras.random.uniform(shape, seed=self.seed_generator, dtype="float32") < keep
+        return x * (ops.cast(kept, x.dtype) / keep)
 
 
 class TFConvNextLayer(Composite):
     """The block: map (N, H, W, C) -> the same shape."""
+
+    settings = ("act", "layer_scale_parameter")
+    checkpointing = False  # whether the branch is computed again for its gradient
 
     def __init__(
         self, config: ConvNextConfig, width: int, drop_path_rate: float, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         self.width = width
-        self.dwconv = depthwise(self, config, width, KERNEL_SIZE)
-        self.layernorm = norm(self, width, NORM_EPS)
-        self.pwconv1 = dense(self, config, width, EXPANSION * width)
+        self.dwconv = depthwise(self, "dwconv", config, width, KERNEL_SIZE)
+        self.layernorm = norm(self, "layernorm", width, NORM_EPS)
+        self.pwconv1 = dense(self, "pwconv1", config, width, EXPANSION * width)
         self.act = ACTIVATIONS[config.hidden_act]
-        self.pwconv2 = dense(self, config, EXPANSION * width, width)
+        self.pwconv2 = dense(self, "pwconv2", config, EXPANSION * width, width)
         self.layer_scale_parameter = (
             self.add_weight(
                 shape=(width,),
@@ -107,16 +108,21 @@ class TFConvNextLayer(Composite):
             if config.has_layer_scale
             else None
         )
-        self.drop_path = TFConvNextDropPath(drop_path_rate, dtype=self.dtype_policy)
+        self.drop_path = TFConvNextDropPath(drop_path_rate, owner=self, name="drop_path")
 
-    def call(self, x: Any, training: bool = False) -> Any:
-        y = self.layernorm(self.dwconv(x))
+    def branch(self, x: Any, training: bool) -> Any:
+        fast = form(x, training)
+        y = fast.layer_norm(self.layernorm, fast.depthwise(self.dwconv, x))
         y = ops.reshape(y, (-1, self.width))  # TensorFlow fuses Dense and GELU in 2-D only
-        y = self.pwconv1(y)
-        y = self.pwconv2(in_training(self.act, y) if training else self.act(y))
+        y = self.pwconv2(fast.activation(self.act, self.pwconv1(y)))
         if self.layer_scale_parameter is not None:
             y = y * self.layer_scale_parameter
-        return x + self.drop_path(ops.reshape(y, ops.shape(x)), training=training)
+        return ops.reshape(y, ops.shape(x))
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        branch = partial(self.branch, training=training)
+        y = keras.remat(branch)(x) if self.checkpointing and training else branch(x)
+        return x + self.drop_path(y, training=training)
 
 
 class TFConvNextStage(Composite):
@@ -126,40 +132,52 @@ class TFConvNextStage(Composite):
         super().__init__(**kwargs)
         width, before = config.hidden_sizes[stage], config.hidden_sizes[max(stage - 1, 0)]
         self.downsampling_layer = (
-            [norm(self, before, NORM_EPS), conv(self, config, before, width, 2)]
+            [
+                norm(self, "downsampling_layer.0", before, NORM_EPS),
+                conv(self, "downsampling_layer.1", config, before, width, 2),
+            ]
             if stage > 0
             else []
         )
         self.layers = [
-            TFConvNextLayer(config, width, rate, dtype=self.dtype_policy)
-            for rate in config.drop_path_rates[stage]
+            TFConvNextLayer(config, width, rate, owner=self, name=f"layers.{block}")
+            for block, rate in enumerate(config.drop_path_rates[stage])
         ]
 
     def call(self, x: Any, training: bool = False) -> Any:
-        for layer in self.downsampling_layer:
-            x = layer(x)
+        if self.downsampling_layer:
+            norm, conv = self.downsampling_layer
+            x = conv(form(x, training).layer_norm(norm, x))
         for layer in self.layers:
             x = layer(x, training=training)
         return x
 
 
 class TFConvNextEncoder(Composite):
-    """All stages: map (N, H, W, C) -> the last one's, or those before the first and after each."""
+    """All stages: map (N, H, W, C) -> the last one's, or those before the first and after each.
+
+    Returned maps are in `data_format`, and the next stage takes these very tensors, so that they
+    have gradients.
+    """
 
     def __init__(self, config: ConvNextConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.stages = [
-            TFConvNextStage(config, stage, dtype=self.dtype_policy)
+            TFConvNextStage(config, stage, owner=self, name=f"stages.{stage}")
             for stage in range(config.num_stages)
         ]
 
     def call(
         self, x: Any, output_hidden_states: bool = False, training: bool = False
     ) -> tuple[Any, ...]:
-        maps: tuple[Any, ...] = (x,)
+        if not output_hidden_states:
+            for stage in self.stages:
+                x = stage(x, training=training)
+            return (from_nhwc(x, self.data_format),)
+        maps = (from_nhwc(x, self.data_format),)
         for stage in self.stages:
-            x = stage(x, training=training)
-            maps = (*maps, x) if output_hidden_states else (x,)
+            x = stage(to_nhwc(maps[-1], self.data_format), training=training)
+            maps = (*maps, from_nhwc(x, self.data_format))
         return maps
 
 
@@ -179,9 +197,12 @@ class TFConvNextModel(PreTrainedModel):
         self, config: ConvNextConfig, *, data_format: str = "channels_first", **kwargs: Any
     ) -> None:
         super().__init__(config, data_format=data_format, **kwargs)
-        self.embeddings = TFConvNextEmbeddings(self.config, dtype=self.dtype_policy)
-        self.encoder = TFConvNextEncoder(self.config, dtype=self.dtype_policy)
-        self.layernorm = norm(self, self.config.hidden_sizes[-1], self.config.layer_norm_eps)
+        self.embeddings = TFConvNextEmbeddings(self.config, owner=self, name="embeddings")
+        self.encoder = TFConvNextEncoder(self.config, owner=self, name="encoder")
+        self.layernorm = norm(
+            self, "layernorm", self.config.hidden_sizes[-1], self.config.layer_norm_eps
+        )
+        self.note_parts()
 
     def call(
         self,
@@ -209,14 +230,16 @@ class TFConvNextModel(PreTrainedModel):
             ValueError: `pixel_values` is missing or has the wrong shape or type.
         """
         (pixel_values,) = unpacked(pixel_values)
-        x = to_nhwc(pixel_values, self.config, self.data_format)
+        check_pixel_values(pixel_values, self.config, self.data_format)
+        if pixel_values.shape[0] == 0:
+            return of_no_image(self.call, pixel_values, output_hidden_states, return_dict)
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
-        x = self.embeddings(x)
+        x = self.embeddings(to_nhwc(pixel_values, self.data_format), training=training)
         maps = self.encoder(x, output_hidden_states=output_hidden_states, training=training)
-        pooled = self.layernorm(average(maps[-1]))
-        asked = tuple(from_nhwc(x, self.data_format) for x in maps)
-        output = ConvNextModelOutput(asked[-1], pooled, asked if output_hidden_states else ())
+        pooled = average(to_nhwc(maps[-1], self.data_format))
+        pooled = form(pooled, training).layer_norm(self.layernorm, pooled)
+        output = ConvNextModelOutput(maps[-1], pooled, maps if output_hidden_states else ())
         return as_asked(output, self.config.return_dict if return_dict is None else return_dict)
 
 
@@ -239,14 +262,12 @@ class TFConvNextForImageClassification(PreTrainedModel):
         self, config: ConvNextConfig, *, data_format: str = "channels_first", **kwargs: Any
     ) -> None:
         super().__init__(config, data_format=data_format, **kwargs)
-        self.convnext = TFConvNextModel(
-            self.config, data_format=data_format, dtype=self.dtype_policy
-        )
-        self.classifier = (
-            dense(self, self.config, self.config.hidden_sizes[-1], self.config.num_labels)
-            if self.config.num_labels > 0
-            else keras.layers.Identity(dtype=self.dtype_policy)
-        )
+        with keras.name_scope("convnext"):
+            self.convnext = TFConvNextModel(
+                self.config, data_format=data_format, dtype=self.dtype_policy, name="convnext"
+            )
+        self.classifier = classifier(self, self.config)
+        self.note_parts()
 
     def call(
         self,
@@ -291,3 +312,12 @@ class TFConvNextForImageClassification(PreTrainedModel):
             loss = classification_loss(logits, labels, self.config.problem_type)
             result = ConvNextClassifierLossOutput(loss, logits, output.hidden_states)
         return as_asked(result, self.config.return_dict if return_dict is None else return_dict)
+
+    def reset_classifier(self, num_labels: int) -> None:
+        """A fresh classifier for so many classes, named LABEL_i; 0 leaves it out.
+
+        A compiled model must be compiled again, since its optimizer knows the old variables.
+        """
+        self.config = self.config.replace(num_labels=num_labels)
+        self.classifier = classifier(self, self.config)
+        self.note_parts()

@@ -10,7 +10,9 @@ import keras
 import tensorflow as tf
 
 from convnext.images.extractor import ConvNextFeatureExtractor
-from convnext.tf.graphs import any_images
+from convnext.tf.graphs import image_spec
+from convnext.tf.inputs import named_tensors
+from convnext.tf.ops import plain_operations
 from convnext.tf.preprocessing import WithPreprocessing
 
 
@@ -33,19 +35,17 @@ def export_saved_model(
     """
     serve: Any
     if extract is None:
-        serve, any_size = partial(_named, model), any_images(model)
+        serve, any_size = partial(_named, model), image_spec(model)
     else:
         serve = WithPreprocessing(model, extract)
         any_size = serve.signature
     archive = keras.export.ExportArchive()
     archive.track(model)
     spec = tf.nest.flatten(input_signature or any_size)
-    archive.add_endpoint("serve", serve, input_signature=spec)
+    with plain_operations():
+        archive.add_endpoint("serve", serve, input_signature=spec)
     archive.write_out(os.fspath(filepath), verbose=verbose)
 
 
 def _named(model: Any, pixel_values: tf.Tensor) -> dict[str, tf.Tensor]:
-    """A SavedModel returns no NamedTuple."""
-    named = model(pixel_values, return_dict=True, training=False)._asdict()
-    states = named.pop("hidden_states")
-    return named | {f"hidden_states_{i}": state for i, state in enumerate(states)}
+    return named_tensors(model(pixel_values, return_dict=True, training=False))
