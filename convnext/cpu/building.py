@@ -50,7 +50,7 @@ def build(flags: Sequence[str] = ()) -> Path:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _check_owner(target.parent)
         if not _is_whole(target):
-            with atomic.new_path(target, overwrite=True) as new:
+            with atomic.new_file(target, overwrite=True) as new:
                 _compile([*command, "-shared", "-fPIC", str(SOURCE), "-o", str(new)])
                 digest = hashlib.sha256(new.read_bytes()).digest()
                 with new.open("ab") as file:

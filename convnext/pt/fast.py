@@ -74,8 +74,8 @@ def fast(model: Model, dtype: torch.dtype | str | None = None) -> Model:
         id(base.encoder): FastEncoder(_network(base, wanted == torch.bfloat16)),
     }
     quick: Any = copy.deepcopy(model, replaced).float().requires_grad_(False).eval()
-    quick.base_model.__class__ = _fast_class(type(base))
-    quick.__class__ = _fast_class(type(model))
+    kinds: tuple[Any, Any] = (type(base), type(model))
+    quick.base_model.__class__, quick.__class__ = map(_fast_class, kinds)
     return quick
 
 

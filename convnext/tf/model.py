@@ -174,7 +174,7 @@ class TFConvNextEncoder(Composite):
             for stage in self.stages:
                 x = stage(x, training=training)
             return (from_nhwc(x, self.data_format),)
-        maps = (from_nhwc(x, self.data_format),)
+        maps: tuple[Any, ...] = (from_nhwc(x, self.data_format),)
         for stage in self.stages:
             x = stage(to_nhwc(maps[-1], self.data_format), training=training)
             maps = (*maps, from_nhwc(x, self.data_format))
