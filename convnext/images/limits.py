@@ -17,7 +17,7 @@ DECODING = {
     "MPO": PLAIN,
     "PNG": PLAIN,
     "GIF": PLAIN,
-    "WEBP": 25,
+    "WEBP": 28,
     "AVIF": 28,  # measured 19 with 8 bits and alpha; planes of 10 and 12 bits are twice as wide
     "JPEG2000": 26,  # and what `jpeg2000` counts
     "TIFF": PLAIN,  # and its largest strip or tile, packed and unpacked
