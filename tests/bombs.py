@@ -29,8 +29,11 @@ def _tile_part_style(codestream: bytes) -> bytes:
 
 
 def _png(width: int, height: int, extra: bytes = b"") -> bytes:
+    """Transparent black; of a tall image, the first rows."""
     rows = zlib.compressobj(9)
-    packed = b"".join(rows.compress(bytes(1 + 4 * width)) for _ in range(height)) + rows.flush()
+    packed = (
+        b"".join(rows.compress(bytes(1 + 4 * width)) for _ in range(min(height, 16))) + rows.flush()
+    )
     head = struct.pack(">2I5B", width, height, 8, 6, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         (_chunk(b"IHDR", head), extra, _chunk(b"IDAT", packed), _chunk(b"IEND", b""))

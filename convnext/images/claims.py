@@ -6,6 +6,7 @@ time than `convnext.images.limits` allows.
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Callable, Iterator
 from typing import IO, Any
@@ -62,6 +63,15 @@ def _check_size(image: Image.Image) -> None:
     afford(image.size, limits.DECODING[str(image.format)])
 
 
+def _check_held(image: Image.Image) -> None:
+    """Formats whose decoders hold the whole file, twice."""
+    file = image.fp  # type: ignore[attr-defined]
+    place = file.tell()
+    length = file.seek(0, os.SEEK_END)
+    file.seek(place)
+    afford(image.size, limits.DECODING[str(image.format)], more=2 * length)
+
+
 def _check_ppm(image: Image.Image) -> None:
     plain = any(tile[0] == "ppm_plain" for tile in image.tile)  # type: ignore[attr-defined]
     afford(image.size, limits.PLAIN_PPM if plain else limits.PLAIN)
@@ -84,7 +94,6 @@ def _check_jpeg(image: Image.Image) -> None:
 def _check_jpeg2000(image: Image.Image) -> None:
     file = image.fp  # type: ignore[attr-defined]
     jpeg2000.check(b"".join(_blocks(file)))
-    _check_size(image)
 
 
 def _check_tiff(image: Image.Image) -> None:
@@ -106,6 +115,8 @@ _CHECKS: dict[str, Callable[[Any], None]] = {
     "MPO": _check_jpeg,
     "PPM": _check_ppm,
     "JPEG2000": _check_jpeg2000,
+    "WEBP": _check_held,
+    "AVIF": _check_held,
     "TIFF": _check_tiff,
 }
 

@@ -59,7 +59,7 @@ def _check(data: bytes, start: int) -> None:
             f"{limits.PACKETS:,} are decoded (convnext.images.limits)"
         )
     parts = blocks * limits.CODE_BLOCK + precincts * limits.PRECINCT + tiles * limits.TILE
-    afford((width, height), limits.DECODING["JPEG2000"], more=parts)
+    afford((width, height), limits.DECODING["JPEG2000"], more=parts + 2 * len(data))
 
 
 def _counts(style: _Style, area: int, channels: int) -> tuple[int, int, int]:
