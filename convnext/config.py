@@ -8,7 +8,8 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 from convnext import checks, labels
-from convnext.jsonfile import JsonFile, to_json
+from convnext.assignments import Assignable
+from convnext.jsonfile import to_json
 
 
 class Size(NamedTuple):
@@ -74,7 +75,7 @@ _QUIET = ("problem_type", "output_hidden_states", "return_dict", "dtype", "archi
 
 
 @dataclass(repr=False)
-class ConvNextConfig(JsonFile):
+class ConvNextConfig(Assignable):
     """The architecture and labels of a ConvNeXt, under the field names of Hugging Face's config.
 
     `config.replace(num_labels=10)` gives a changed copy, and `config.num_labels = 10` changes it in
@@ -185,56 +186,9 @@ class ConvNextConfig(JsonFile):
         derived = {follower for name in changes for follower in _FOLLOWERS.get(name, ())}
         return super().replace(**dict.fromkeys(derived) | changes)
 
-    def update(self, values: Mapping[str, Any]) -> None:
-        """Change several fields in place, all or none."""
-        known = {key: value for key, value in values.items() if key in self.field_names()}
-        other = {key: value for key, value in values.items() if key not in known}
-        self._become(self.replace(**known, extra={**self.extra, **other}))
-
     def bind(self, names: Sequence[str] = NETWORK) -> None:
         """Refuse, from now on, assignments that change these fields; a network calls this."""
-        self._set(_bound=(*self._bound, *names))
-
-    @property
-    def _bound(self) -> tuple[str, ...]:
-        return self.__dict__.get("_bound", ())
-
-    def _become(self, changed: ConvNextConfig) -> None:
-        """Take over every field of another config, if the network allows it."""
-        for name in self._bound:
-            old, new = getattr(self, name), getattr(changed, name)
-            if old != new:
-                raise ValueError(
-                    f"{name} must stay {old!r}, which a network was built with, got {new!r}; build "
-                    f"another from config.replace({name}=...), or load one with "
-                    f"from_pretrained(..., {name}=...)"
-                )
-        self._set(**{name: getattr(changed, name) for name in (*self.field_names(), "extra")})
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """An assignment: a field and what follows from it, or a key of `extra`."""
-        if "extra" not in self.__dict__ or name.startswith("_"):  # the constructor's, or private
-            self._set(**{name: value})
-        elif name in (*self.field_names(), "extra"):
-            self._become(self.replace(**{name: value}))
-        elif hasattr(type(self), name):
-            raise AttributeError(f"{name} follows from other fields; assign those")
-        else:
-            self._set(extra={**self.extra, name: value})
-
-    def __getattr__(self, name: str) -> Any:
-        """Keys of `extra`; only asked for what is no field."""
-        try:
-            return self.__dict__["extra"][name]
-        except KeyError:
-            raise AttributeError(f"{type(self).__name__} has no {name}") from None
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For copies and pickles, which belong to no network."""
-        return {name: value for name, value in self.__dict__.items() if name != "_bound"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self._set(**state)
+        super().bind(names)
 
     def to_dict(self) -> dict[str, Any]:
         """Every field, `model_type`, `stage_names` and the extra keys, as JSON types."""
@@ -278,9 +232,6 @@ class ConvNextConfig(JsonFile):
         )
         if self.problem_type is not None:
             checks.one_of("problem_type", self.problem_type, PROBLEM_TYPES)
-
-    def _set(self, **values: Any) -> None:
-        self.__dict__.update(values)
 
 
 def _network(config: ConvNextConfig) -> dict[str, Any]:
