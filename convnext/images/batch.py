@@ -54,6 +54,10 @@ def as_tensor(array: np.ndarray, framework: str) -> Any:
             import torch
 
             return torch.from_numpy(array)
+        if framework == "jax":
+            import jax.numpy
+
+            return jax.numpy.asarray(array)
         import tensorflow as tf
     except ImportError as error:
         raise ImportError(

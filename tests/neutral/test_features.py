@@ -216,12 +216,12 @@ def test_an_extractor_from_the_settings_alone():
 def test_neither_framework_is_loaded_and_a_missing_one_is_named():
     code = """
 import sys
-sys.modules["torch"] = sys.modules["tensorflow"] = None  # neither can be imported
+sys.modules["torch"] = sys.modules["tensorflow"] = sys.modules["jax"] = None  # none can be imported
 from PIL import Image
 from convnext.images.extractor import ConvNextFeatureExtractor
 extract, image = ConvNextFeatureExtractor(), Image.new("RGB", (9, 9))
 extract(image)
-for name in ("pt", "tf"):
+for name in ("pt", "tf", "jax"):
     try:
         extract(image, name)
     except ImportError as error:
@@ -231,4 +231,5 @@ for name in ("pt", "tf"):
     assert done.stdout.splitlines() == [
         "return_tensors='pt' needs torch: pip install torch",
         "return_tensors='tf' needs tensorflow: pip install tensorflow",
+        "return_tensors='jax' needs jax: pip install jax",
     ]
