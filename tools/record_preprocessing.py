@@ -6,13 +6,11 @@ Needs transformers 4.57 with Pillow.
 import argparse
 import json
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import PIL
-import transformers
 from PIL import Image, ImageOps
-from transformers.models.convnext.image_processing_convnext import ConvNextImageProcessor
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
@@ -20,14 +18,12 @@ sys.path.insert(0, str(ROOT / "tests"))
 import synthetic
 
 REFERENCE = ROOT / "tests" / "reference"
-RELEASES = {
-    "transformers": transformers.__version__,
-    "pillow": PIL.__version__,
-    "numpy": np.__version__,
-}
+RELEASES = {name: version(name) for name in ("transformers", "pillow", "numpy")}
 
 
 def process(form: str, array: np.ndarray, layout: str, **settings) -> str:
+    from transformers.models.convnext.image_processing_convnext import ConvNextImageProcessor
+
     processor = ConvNextImageProcessor.from_dict(synthetic.FORMS[form])
     result = processor(array, input_data_format=layout, return_tensors="np", **settings)
     return synthetic.digest(result["pixel_values"])
