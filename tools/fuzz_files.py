@@ -24,7 +24,7 @@ from speed.processes import LostError, Process
 from tests.mutations import FORMATS, Victim
 
 FINE = ("refused", "loaded", "headless")
-FIRST, SECONDS = 120, 10  # for one file; the first waits for the libraries
+FIRST, SECONDS = 120, 60  # for one file; the first waits for the libraries
 ROOM = 2**30  # bytes of address space that reading a small file may take
 
 

@@ -60,14 +60,15 @@ def convert(
         drop_head: leave the classifier out.
         new_head: add a fresh classifier for `num_labels` classes; with `drop_head`, in its place.
         weights: "ema" or "raw", for training files that hold both; default the averaged ones.
-        overwrite: replace what is at the destination.
+        overwrite: replace the file, or those files of the folder that are written; others stay.
         progress: called after each tensor with the bytes written so far and in all.
         options: as `open_checkpoint` takes them.
 
     Raises:
         PortError: the source cannot be read, or the dialect cannot hold it.
         NotFoundError: there is no such source.
-        FileExistsError: the destination is there and `overwrite` is False.
+        FileExistsError: the destination is there and `overwrite` is False; or it is a device or a
+            pipe, or a folder with weights that would stay beside another config.json.
         ValueError: the destination is a file of another dialect.
     """
     dialect = DIALECTS[checks.one_of("dialect", to, WRITTEN)]
@@ -91,8 +92,8 @@ def convert(
             writer.write_file(path, config, tensors, dialect)
     else:
         notes += checkpoint.preprocessing_notes
-        _check_alone(target, dialect)
         with atomic.new_files(target, overwrite=overwrite, stale=writer.stale(dialect)) as path:
+            _check_alone(target, dialect)
             writer.write_folder(path, config, tensors, dialect)
             checkpoint.preprocessing.save_pretrained(path)
     return Conversion(checkpoint.dialect, dialect.name, target, config, notes)

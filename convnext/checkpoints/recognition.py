@@ -9,6 +9,7 @@ from itertools import groupby, islice
 from typing import NamedTuple
 
 from convnext.checkpoints.dialects import DIALECTS, Dialect
+from convnext.checkpoints.files import limits
 from convnext.checkpoints.params import SLOTS, Parts, Place
 from convnext.checkpoints.porter import (
     Shapes,
@@ -41,10 +42,6 @@ STRANGERS = {
     "layers.0.depthwise_conv.": "DINOv3's ConvNeXt",
     "blocks.0.dwconv.": "an isotropic ConvNeXt (one stage, no norm behind the stem)",
 }
-
-
-STEMS = 8  # candidates for {m} that are tried; real files have one
-PREFIXES = 8  # parts that all names share and that are left away; real files have up to four
 
 
 class Candidate(NamedTuple):
@@ -91,7 +88,7 @@ def _views(tensors: Tensors) -> Iterator[Tensors]:
     yield tensors
     for separator in (".", "/"):
         stripped = dict(tensors)
-        for _ in range(PREFIXES):
+        for _ in range(limits.PREFIXES):
             if len({name.partition(separator)[0] for name in stripped}) != 1:
                 break
             if not all(separator in name for name in stripped):
@@ -107,7 +104,7 @@ def _candidates(tensors: Tensors, depths: Sequence[int] | None) -> Iterator[Cand
         if len(aliased) < len(tensors):
             continue  # two tensors of one name: not this dialect's
         shapes = shapes_of(aliased)
-        for word in islice(_words(dialect, aliased), STEMS):
+        for word in islice(_words(dialect, aliased), limits.STEMS):
             for config, parts in _networks(dialect, _shape_finder(dialect, word, shapes), depths):
                 spelled = spell(dialect, config, parts, word=word)
                 names_of = {_alias(dialect, name): name for name in spelled}
@@ -226,9 +223,9 @@ def _by_widths(blocks: Sequence[int], stages: Sequence[int]) -> Iterator[list[in
         return
     first = [n for found, count in counts for n in (found - count + 1, *[1] * (count - 1))]
     last = [n for found, count in counts for n in (*[1] * (count - 1), found - count + 1)]
-    yield first
-    if last != first:
-        yield last
+    yield last
+    if first != last:
+        yield first
 
 
 def _block(shape: ShapeOf, stage: int, block: int) -> object:

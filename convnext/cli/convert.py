@@ -33,7 +33,11 @@ def declare(command: argparse.ArgumentParser) -> None:
         metavar="TYPE",
         help=options.one_of(FLOATS) + "; default as in SRC",
     )
-    command.add_argument("--overwrite", action="store_true", help="replace what is at DST")
+    command.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace the files at DST that are written; others stay",
+    )
     command.add_argument("--exact", action="store_true", help="refuse to change the final epsilon")
     command.add_argument(
         "--weights",

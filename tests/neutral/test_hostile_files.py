@@ -193,7 +193,7 @@ def named(names, shape=(1,)):
 @pytest.mark.parametrize("separator", [".", "/"])
 def test_names_of_many_parts_take_no_longer(separator):
     tensors = named(separator.join(["a"] * 240 + [str(i)]) for i in range(20))
-    assert len(list(recognition._views(tensors))) == 1 + recognition.PREFIXES
+    assert len(list(recognition._views(tensors))) == 1 + limits.PREFIXES
     with pytest.raises(PortError, match="not a ConvNeXt"):
         recognition.recognise(tensors)
 
@@ -202,9 +202,9 @@ def test_depths_are_read_off_the_widths():
     by_widths = recognition._by_widths
     assert list(by_widths([1, 1, 2, 3, 3], [1, 2, 3])) == [[2, 1, 2]]
     assert list(by_widths([1, 1, 2], [1, 1, 2])) == [[1, 1, 1]]
-    assert list(by_widths([1, 1, 1, 2], [1, 1, 2])) == [[2, 1, 1], [1, 2, 1]]
+    assert list(by_widths([1, 1, 1, 2], [1, 1, 2])) == [[1, 2, 1], [2, 1, 1]]
     assert list(by_widths([1, 2], [1, 1, 2])) == list(by_widths([1, 3], [1, 2])) == []
-    assert list(by_widths([8] * 4000, [8] * 2000)) == [[2001, *[1] * 1999], [*[1] * 1999, 2001]]
+    assert list(by_widths([8] * 4000, [8] * 2000)) == [[*[1] * 1999, 2001], [2001, *[1] * 1999]]
 
 
 def test_a_width_of_zero(tmp_path):
@@ -221,7 +221,7 @@ def test_a_width_of_zero(tmp_path):
 @pytest.mark.parametrize(
     "field",
     [
-        '"num_labels": 1' + "0" * 400,
+        '"id2label": null, "num_labels": 1' + "0" * 400,
         '"id2label": null, "label2id": {"a": Infinity}',
         '"depths": [1e400, 1]',
     ],

@@ -41,6 +41,7 @@ with tempfile.TemporaryDirectory() as folder:
     assert main(["convert", str(bundled.MODEL), folder + "/x.h5", "--to", "huggingface-tf"]) == 0
     for dialect in convnext.checkpoints.dialects.WRITTEN:
         assert main(["convert", folder + "/x.h5", folder + "/" + dialect, "--to", dialect]) == 0
+        assert convnext.recognise(folder + "/" + dialect).config.depths == (2, 2, 6, 2)
 """
     result = python(code)
     assert result.returncode == 0, result.stderr

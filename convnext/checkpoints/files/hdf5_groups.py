@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from convnext.checkpoints.files import limits
 from convnext.checkpoints.files.hdf5_bytes import (
     UNDEFINED,
     Fields,
@@ -19,7 +20,6 @@ from convnext.checkpoints.files.hdf5_bytes import (
 
 LINK_INFO, LINK, SYMBOL_TABLE = 2, 6, 17  # types of messages
 BY_NAME = 5  # the type of a B-tree of links by name
-DEPTH = 16  # of a B-tree; 5,000 links take 3
 
 
 class Link(NamedTuple):
@@ -50,7 +50,7 @@ def _of_table(structure: Structure, tree: int, heap: int) -> Iterator[Link]:
     head.take(4)
     size, _, address = head.numbers(8, 3)
     names = structure.at(address, size).take(size)
-    for node in _nodes(structure, tree, DEPTH):
+    for node in _nodes(structure, tree, limits.TREE):
         fields = structure.signed(node, 8, b"SNOD")
         fields.take(2)
         count = fields.number(2)
@@ -98,7 +98,7 @@ def _of_heap(structure: Structure, heap: int, tree: int) -> Iterator[Link]:
     record_size, depth = head.numbers(2, 2)
     head.take(2)
     root, count = head.number(8), head.number(2)
-    if kind != BY_NAME or record_size != 4 + objects.id_size or depth >= DEPTH:
+    if kind != BY_NAME or record_size != 4 + objects.id_size or depth >= limits.TREE:
         raise ValueError("a group's B-tree is damaged")
     if count:
         for record in _records(structure, root, count, _Level.all(node_size, record_size, depth)):

@@ -12,8 +12,11 @@ NAME = 500  # characters of a tensor's name; the longest real ones have 150
 AXES = 8  # of a tensor; a ConvNeXt has 4
 SHARED = 4  # times the file's bytes that tensors which share their values may hold together
 HEADER = 2**24  # bytes of a safetensors header; the largest ConvNeXt's takes 40,000
+TREE = 16  # levels of a group's index in HDF5; 5,000 names take 3
 GROUPS = 16  # of HDF5, one within another; the deepest real file has 9
 CONFIG = 10_000_000  # bytes of a .keras file's config.json; one with 21,841 classes has a fifth
+PREFIXES = 8  # parts of a prefix that all names share and that is dropped; real ones have up to 4
+STEMS = 8  # tensors that can be the first of a network; real files have one
 STEPS = 2_000_000  # of a pickle; ConvNeXt-L's state dict takes 14,000
 
 

@@ -17,7 +17,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from convnext.checkpoints.files import limits, pickle_reader, pickle_writer, zip_members
 from convnext.checkpoints.files.opened import OpenedFile
-from convnext.checkpoints.files.pickle_reader import REBUILD, Skipped, Storage, Strided
+from convnext.checkpoints.files.pickle_reader import OF_TYPE, REBUILD, Skipped, Storage, Strided
 from convnext.checkpoints.tensors import Tensor, storage
 from convnext.errors import PortError
 
@@ -203,7 +203,7 @@ def _state_dicts(content: Any) -> dict[str, dict[str, Any]]:
 
 def _is_tensor(value: Any) -> bool:
     """Whether a value of a pickle is a tensor, plain or not."""
-    skipped = isinstance(value, Skipped) and value.name.startswith(REBUILD)
+    skipped = isinstance(value, Skipped) and value.name.startswith((REBUILD, OF_TYPE))
     return skipped or isinstance(value, Strided)
 
 
