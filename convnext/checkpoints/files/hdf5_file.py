@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import h5py
 import numpy as np
 
 from convnext.checkpoints.files import blocks, hdf5_structure, limits
@@ -51,6 +51,8 @@ def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
 
     Without `metadata` there are none: Keras 3's own format goes by paths alone.
     """
+    import h5py  # takes as long to load as all the rest of the package, and only writing needs it
+
     try:
         with h5py.File(path, "w") as file:
             starts = {name: _created(file, name, tensor) for name, tensor in tensors.items()}
@@ -64,17 +66,19 @@ def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
             values.write(block.data)
 
 
-def _created(file: h5py.File, name: str, tensor: Tensor) -> int:
+def _created(file: Any, name: str, tensor: Tensor) -> int:
     """Make room for a tensor; returns where its values are to be written."""
-    room = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    room.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    room.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    from h5py import h5d, h5p
+
+    room = h5p.create(h5p.DATASET_CREATE)
+    room.set_alloc_time(h5d.ALLOC_TIME_EARLY)
+    room.set_fill_time(h5d.FILL_TIME_NEVER)
     dtype = OPAQUE if tensor.dtype == "bfloat16" else np.dtype(tensor.dtype)
     data = file.create_dataset(name, tensor.shape, dtype, dcpl=room)
     return data.id.get_offset() or 0  # None: it has no values
 
 
-def _describe(file: h5py.File, names: list[str], metadata: Mapping[str, str]) -> None:
+def _describe(file: Any, names: list[str], metadata: Mapping[str, str]) -> None:
     layers: dict[str, list[str]] = {}
     for name in names:
         layer, weight = name.split("/", 1)
@@ -86,7 +90,7 @@ def _describe(file: h5py.File, names: list[str], metadata: Mapping[str, str]) ->
         _list_names(file[layer], "weight_names", weights)
 
 
-def _list_names(group: h5py.Group, attribute: str, names: list[str]) -> None:
+def _list_names(group: Any, attribute: str, names: list[str]) -> None:
     """Fixed-length strings, which every h5py reads; several attributes where one has no room."""
     longest = max(len(name.encode()) for name in names)
     per_attribute = ATTRIBUTE_BYTES // longest
