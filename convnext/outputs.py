@@ -6,6 +6,13 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 
+class ConvNextEncoderOutput(NamedTuple):
+    """The maps of all stages, as the model's encoder passes them on."""
+
+    last_hidden_state: Any  # (N, C, H, W), the last stage's map
+    hidden_states: tuple[Any, ...] = ()  # the stem's map, then each stage's: (N, C_i, H_i, W_i)
+
+
 class ConvNextModelOutput(NamedTuple):
     """Feature maps and their pooled vector. N images, C channels of the last stage."""
 

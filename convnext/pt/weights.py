@@ -18,7 +18,7 @@ from convnext.checkpoints.tensors import Tensor
 from convnext.checkpoints.writer import save_folder
 from convnext.config import ConvNextConfig
 from convnext.hub import Source
-from convnext.pt.memory import keep_freed_memory
+from convnext.pt.ops import keep_freed_memory
 
 
 class PreTrainedModel(nn.Module):
