@@ -130,7 +130,7 @@ def open_checkpoint(
         tensors=canonical,
         preprocessing=preprocessing,
         left_out=tuple(found.left_out),
-        notes=(*choice, *_assumed(path, told, stated, fields), *_left_out(found.left_out)),
+        notes=(*choice, *_assumed(path, told, stated, fields), *left_out_notes(found.left_out)),
         preprocessing_notes=preprocessing_notes,
     )
 
@@ -215,7 +215,7 @@ def _assumed(
     return [f"{path.name} has no config with it: {', '.join(assumed)} are assumed"]
 
 
-def _left_out(names: Sequence[str]) -> list[str]:
+def left_out_notes(names: Sequence[str]) -> list[str]:
     """What of a larger model was left out; what training keeps for itself comes last."""
     training = [name for name in names if name.startswith(TRAINING)]
     around = [name for name in names if name not in training]

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from convnext.checkpoints.params import BARE, EXPANSION, HEADED, KERNEL_SIZE, NORM_EPS
 from convnext.config import ConvNextConfig
@@ -26,10 +25,11 @@ from convnext.outputs import (
     as_asked,
 )
 from convnext.pt import ops
-from convnext.pt.checks import check_pixel_values
+from convnext.pt.checks import check_pixel_values, chosen
 from convnext.pt.layers import LayerNorm2d, QuickGELU
 from convnext.pt.losses import classification_loss
-from convnext.pt.weights import PreTrainedModel, initialise_all
+from convnext.pt.values import initialise_all
+from convnext.pt.weights import PreTrainedModel
 
 # config.hidden_act -> what makes its module
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -96,9 +96,10 @@ class ConvNextLayer(nn.Module):
         )
         self.drop_path = ConvNextDropPath(drop_path_rate)
         self.made_of = ops.types_of_parts(self)
+        self.checkpointing: Any = None  # what calls the block in training and recomputes it later
 
     def forward(self, x: Tensor) -> Tensor:
-        if not torch.jit.is_scripting():
+        if not torch.jit.is_scripting():  # noqa: SIM102  # TorchScript leaves out a whole branch
             if ops.applies(self, x):
                 return ops.block(self, x)
         y = self.dwconv(x).permute(0, 2, 3, 1)
@@ -122,16 +123,15 @@ class ConvNextStage(nn.Module):
         self.layers = nn.ModuleList(
             ConvNextLayer(config, width, rate) for rate in config.drop_path_rates[stage]
         )
-        self.checkpointing: dict[str, Any] | None = None  # options; None: every map is kept
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.downsampling_layer:
             x = layer(x)
         for layer in self.layers:
-            if self.checkpointing and self.training:
-                x = checkpoint(layer, x, **self.checkpointing)
-            else:
+            if layer.checkpointing is None or not self.training:
                 x = layer(x)
+            else:
+                x = layer.checkpointing(layer, x)  # type: ignore[operator]
         return x
 
 
@@ -190,11 +190,10 @@ class ConvNextModel(PreTrainedModel):
             ValueError: `pixel_values` is missing or has the wrong shape or type.
         """
         check_pixel_values(pixel_values, self.config)
-        if output_hidden_states is None:
-            output_hidden_states = self.config.output_hidden_states
-        last, maps = self.encoder(self.embeddings(pixel_values), output_hidden_states)
+        maps_wanted = chosen(output_hidden_states, self.config.output_hidden_states)
+        last, maps = self.encoder(self.embeddings(pixel_values), maps_wanted)
         output = ConvNextModelOutput(last, self.layernorm(last.mean((2, 3))), maps)
-        return as_asked(output, self.config.return_dict if return_dict is None else return_dict)
+        return as_asked(output, chosen(return_dict, self.config.return_dict))
 
 
 class ConvNextForImageClassification(PreTrainedModel):
@@ -246,9 +245,10 @@ class ConvNextForImageClassification(PreTrainedModel):
         )
         logits = self.classifier(output.pooler_output)
         result: ConvNextClassifierOutput | ConvNextClassifierLossOutput
+        labels = chosen(labels, None)
         if labels is None:
             result = ConvNextClassifierOutput(logits, output.hidden_states)
         else:
             loss = classification_loss(logits, labels, self.config.problem_type)
             result = ConvNextClassifierLossOutput(loss, logits, output.hidden_states)
-        return as_asked(result, self.config.return_dict if return_dict is None else return_dict)
+        return as_asked(result, chosen(return_dict, self.config.return_dict))

@@ -78,7 +78,7 @@ def block(layer: Any, x: Tensor) -> Tensor:
     y = F.layer_norm(y, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
     scale = layer.layer_scale_parameter
     drops, one_type = layer.drop_path.drops, x.dtype == y.dtype and not _casts()
-    if one_type and not drops and not torch.is_grad_enabled():
+    if one_type and not (layer.training or drops or torch.is_grad_enabled()):
         return by_lines(layer, x.permute(0, 2, 3, 1), y).permute(0, 3, 1, 2)
     y = mlp(layer, y).permute(0, 3, 1, 2)
     if scale is None:
@@ -87,7 +87,7 @@ def block(layer: Any, x: Tensor) -> Tensor:
     return x + layer.drop_path(y * scale) if drops else torch.addcmul(x, y, scale)
 
 
-def depthwise(conv2d: nn.Conv2d, x: Tensor) -> Tensor:
+def depthwise(conv2d: Any, x: Tensor) -> Tensor:
     """conv2d(x), by `Depthwise` where its gradients are wanted."""
     weight, bias = conv2d.weight, conv2d.bias
     if not (torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)):
