@@ -226,10 +226,11 @@ class ConvNextForImageClassification(PreTrainedModel):
 
         Args:
             pixel_values: (N, num_channels, H, W), as `ConvNextModel` takes them.
-            labels: class indices (N,), -100 to leave an image out; or targets (N, L) of
-                multi-label classification; or values (N,) or (N, L) of regression. Which one,
-                `config.problem_type` says; by default one label means regression, integers mean
-                classes and floats mean multi-label.
+            labels: class indices (N,), -100 to leave an image out, or floats (N, L), each class'
+                share of an image (mixup); or targets (N, L) of multi-label classification; or
+                values (N,) or (N, L) of regression. Which one, `config.problem_type` says; by
+                default one label means regression, integers mean classes and floats mean
+                multi-label.
             output_hidden_states: also return the stem's map and every stage's.
             return_dict: False for a plain tuple without absent values.
 
