@@ -54,6 +54,13 @@ def in_graph() -> bool:
     return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
 
+def laid_out(pixel_values: Tensor) -> Tensor:
+    """Images channels last in memory, as every map is; graphs leave that to their compiler."""
+    if in_graph() or not isinstance(pixel_values, Tensor):
+        return pixel_values
+    return pixel_values.contiguous(memory_format=torch.channels_last)
+
+
 def applies(layer: Any, x: Tensor) -> bool:
     """Whether a `ConvNextLayer` may compute a map (N, C, H, W) by `block`.
 
@@ -73,18 +80,19 @@ def applies(layer: Any, x: Tensor) -> bool:
 
 def block(layer: Any, x: Tensor) -> Tensor:
     """What `ConvNextLayer.forward` gives for x (N, C, H, W), where `applies` allows it."""
-    y = depthwise(layer.dwconv, x).permute(0, 2, 3, 1)
+    y, x = depthwise(layer.dwconv, x).permute(0, 2, 3, 1), x.permute(0, 2, 3, 1)
     norm = layer.layernorm
     y = F.layer_norm(y, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
     scale = layer.layer_scale_parameter
     drops, one_type = layer.drop_path.drops, x.dtype == y.dtype and not _casts()
     if one_type and not (layer.training or drops or torch.is_grad_enabled()):
-        return by_lines(layer, x.permute(0, 2, 3, 1), y).permute(0, 3, 1, 2)
-    y = mlp(layer, y).permute(0, 3, 1, 2)
-    if scale is None:
-        return x + layer.drop_path(y)
-    scale = scale[:, None, None]
-    return x + layer.drop_path(y * scale) if drops else torch.addcmul(x, y, scale)
+        y = by_lines(layer, x, y)
+    elif scale is None or drops:
+        y = mlp(layer, y)
+        y = x + layer.drop_path(y if scale is None else y * scale)
+    else:
+        y = torch.addcmul(x, mlp(layer, y), scale)
+    return y.permute(0, 3, 1, 2)
 
 
 def depthwise(conv2d: Any, x: Tensor) -> Tensor:

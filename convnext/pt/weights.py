@@ -18,7 +18,9 @@ from convnext.checkpoints.params import BARE, Parts, parameters
 from convnext.checkpoints.porter import account
 from convnext.checkpoints.writer import save_folder
 from convnext.config import ConvNextConfig
+from convnext.errors import PortError
 from convnext.pt.ops import keep_freed_memory
+from convnext.pt.options import ours, place
 from convnext.pt.scripting import scriptable
 from convnext.pt.tools import ForTools
 from convnext.pt.values import (
@@ -54,6 +56,9 @@ class PreTrainedModel(ForTools):
         dtype: torch.dtype | str = torch.float32,
         ignore_mismatched_sizes: bool = False,
         output_loading_info: bool = False,
+        torch_dtype: torch.dtype | str | None = None,
+        device_map: Any = None,
+        use_safetensors: bool | None = None,
         **options: Any,
     ) -> Any:
         """Load a checkpoint of any dialect that this library reads, in evaluation mode.
@@ -67,18 +72,31 @@ class PreTrainedModel(ForTools):
                 such as a classifier for another `num_labels`.
             output_loading_info: return `(model, info)`, where `info` lists `missing_keys`,
                 `unexpected_keys`, `mismatched_keys` and `notes`.
+            torch_dtype: the older name of `dtype`.
+            device_map: a device, such as "cuda" or {"": 0}, for the whole model; "auto" is the
+                accelerator where there is one.
+            use_safetensors: True refuses weights in another format.
             options: as `convnext.open_checkpoint` takes them: `config`, `weights`, `revision`,
                 `cache_dir`, `local_files_only`, `token`, `subfolder`, `force_download`, and any
-                field of the config, to override it.
+                field of the config, to override it. Other options of transformers that cannot
+                matter here are ignored with a warning.
 
         Raises:
             NotFoundError (an OSError): there is no such checkpoint.
             PortError (a ValueError): it is damaged, no ConvNeXt, or does not fit the config.
-            TypeError: an option is neither about fetching nor a field of the config.
+            TypeError: an option is not known, or cannot be had; it says what to do instead.
         """
-        checkpoint = open_checkpoint(source, **options)
-        model, info = cls._loaded(checkpoint, dtype, ignore_mismatched_sizes)
+        device = place(device_map)
+        checkpoint = open_checkpoint(source, **ours(options))
+        if use_safetensors and ".safetensors" not in checkpoint.path.name:
+            raise PortError(
+                f"{checkpoint.path} is not in safetensors, as use_safetensors=True asks"
+            )
+        wanted = dtype if torch_dtype is None else torch_dtype
+        model, info = cls._loaded(checkpoint, wanted, ignore_mismatched_sizes)
         loading.warn(info["notes"])
+        if device is not None:
+            model.to(device)
         return (model, info) if output_loading_info else model
 
     @classmethod
