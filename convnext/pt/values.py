@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -85,7 +86,7 @@ def _offloaded(model: nn.Module) -> dict[str, torch.Tensor]:
         hook = getattr(module, "_hf_hook", None)
         for each in getattr(hook, "hooks", (hook,)):
             if (kept := getattr(each, "weights_map", None)) is not None:
-                own = [*module._parameters, *module._buffers]
-                names = {f"{prefix}.{name}" if prefix else name: name for name in own}
-                found |= {full: kept[name] for full, name in names.items() if name in set(kept)}
+                for name in (*module._parameters, *module._buffers):
+                    with contextlib.suppress(KeyError):  # a module of other parts' values too
+                        found[f"{prefix}.{name}" if prefix else name] = kept[name]
     return found

@@ -55,7 +55,7 @@ def test_shares_of_classes_are_labels_of_one_class():
     exps = np.exp(logits)
     expected = -(shares.numpy() * np.log(exps / exps.sum(1, keepdims=True))).sum(1).mean()
     assert loss == pytest.approx(expected, rel=1e-6)
-    with pytest.raises(ValueError, match="must not be negative, got -0[.]25"):
+    with pytest.raises(ValueError, match=r"must not be negative, got -0\.25"):
         called(shares - 0.25, problem_type="single_label_classification")
 
 
