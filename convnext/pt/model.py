@@ -58,6 +58,8 @@ class ConvNextEmbeddings(nn.Module):
         self.layernorm = LayerNorm2d(width, eps=NORM_EPS)
 
     def forward(self, pixel_values: Tensor) -> Tensor:
+        if not torch.jit.is_scripting():
+            pixel_values = ops.laid_out(pixel_values)
         return self.layernorm(self.patch_embeddings(pixel_values))
 
 
@@ -191,7 +193,7 @@ class ConvNextModel(PreTrainedModel):
         """
         check_pixel_values(pixel_values, self.config)
         maps_wanted = chosen(output_hidden_states, self.config.output_hidden_states)
-        last, maps = self.encoder(self.embeddings(ops.laid_out(pixel_values)), maps_wanted)
+        last, maps = self.encoder(self.embeddings(pixel_values), maps_wanted)
         output = ConvNextModelOutput(last, self.layernorm(last.mean((2, 3))), maps)
         return as_asked(output, chosen(return_dict, self.config.return_dict))
 

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from convnext import hub
-from convnext.checkpoints import loading, reader
+from convnext.checkpoints import loading
 from convnext.checkpoints.checkpoint import Checkpoint, left_out_notes, open_checkpoint
-from convnext.checkpoints.params import BARE, Parts, parameters
+from convnext.checkpoints.params import BARE, HEADED, Parts, parameters
 from convnext.checkpoints.porter import account
 from convnext.checkpoints.writer import save_folder
 from convnext.config import ConvNextConfig
@@ -87,7 +87,7 @@ class PreTrainedModel(ForTools):
             TypeError: an option is not known, or cannot be had; it says what to do instead.
         """
         device = place(device_map)
-        checkpoint = open_checkpoint(source, **ours(options))
+        checkpoint = open_checkpoint(source, network=cls._beginnings(), **ours(options))
         if use_safetensors and ".safetensors" not in checkpoint.path.name:
             raise PortError(
                 f"{checkpoint.path} is not in safetensors, as use_safetensors=True asks"
@@ -133,7 +133,9 @@ class PreTrainedModel(ForTools):
             fresh = torch.empty(shapes[name], dtype=own, device="cpu")
             state[names[name]] = initialise(name, fresh, config)
         if extra:
-            state = model.to(own).state_dict() | state | _extra(checkpoint, extra, own)
+            found = {n: from_tensor(checkpoint.extra[n]) for n in extra & checkpoint.extra.keys()}
+            state = model.state_dict() | state | found
+            state = {n: v.to(own) if v.is_floating_point() else v for n, v in state.items()}
         model.load_state_dict(state, assign=True)
         info = plan.info(checkpoint, names.__getitem__)
         return model.eval(), info | {"notes": _notes(checkpoint, plan, extra)}
@@ -225,6 +227,16 @@ class PreTrainedModel(ForTools):
         }
 
     @classmethod
+    def _beginnings(cls) -> tuple[str, ...]:
+        """How names of the network begin in files of a subclass, which may hold more tensors."""
+        if "parts" in vars(cls):
+            return ()  # a class of this library
+        names = parameters(ConvNextConfig(), HEADED)
+        return tuple(sorted({name.partition(".")[0] + "." for name in names})) + (
+            f"{cls.base_model_prefix}.",
+        )
+
+    @classmethod
     def _empty(cls, config: ConvNextConfig) -> Any:
         """A model to be filled: without memory, unless a subclass has values of its own."""
         with torch.device("meta"):  # allocates and initialises nothing
@@ -237,18 +249,12 @@ class PreTrainedModel(ForTools):
 
 
 def _notes(checkpoint: Checkpoint, plan: loading.LoadingPlan, extra: set[str]) -> list[str]:
-    """What a user has to know; a subclass takes `extra` tensors that other models leave out."""
-    untaken = [name for name in checkpoint.left_out if name not in extra]
-    fresh = sorted(extra - set(checkpoint.left_out))
-    own = [note for note in checkpoint.notes if note not in left_out_notes(checkpoint.left_out)]
-    own += left_out_notes(untaken) + plan.notes
-    return own + [f"not in the checkpoint, as the class makes it: {name}" for name in fresh]
-
-
-def _extra(checkpoint: Checkpoint, names: set[str], dtype: torch.dtype) -> dict[str, torch.Tensor]:
-    """Tensors of a subclass, as the file has them."""
-    written = reader.read_tensors(checkpoint.path, checkpoint.source)
-    found = {name: from_tensor(written[name]) for name in names & written.keys()}
-    return {
-        n: value.to(dtype) if value.is_floating_point() else value for n, value in found.items()
-    }
+    """What a user has to know of a model that has `extra` tensors of its own."""
+    untaken = [name for name in checkpoint.extra if name not in extra]
+    fresh = sorted(extra - checkpoint.extra.keys())
+    return [
+        *checkpoint.notes,
+        *left_out_notes(untaken),
+        *plan.notes,
+        *(f"not in the checkpoint, as the class makes it: {name}" for name in fresh),
+    ]
