@@ -7,7 +7,7 @@ BUNDLE := convnext/bundle
 INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 export TF_CPP_MIN_LOG_LEVEL := 3
 
-.PHONY: help demo test test-data test-jax fuzz bench peers check format clean
+.PHONY: help demo test test-data test-jax test-citizens fuzz bench peers check format clean
 
 help:  ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -26,6 +26,9 @@ test-data: .venv/ready  ## tests on real images and checkpoints, in ../shared/da
 
 test-jax: .venv-jax/ready  ## the Keras network on Keras' JAX backend, without TensorFlow
 	KERAS_BACKEND=jax CONVNEXT_ROOMS=jax .venv-jax/bin/python -m pytest
+
+test-citizens: .venv-citizens/ready  ## other people's tools around the PyTorch network
+	CONVNEXT_ROOMS=citizens .venv-citizens/bin/python -m pytest
 
 fuzz: .venv/ready  ## damage thousands of files of each format and read them; some minutes
 	$(BIN)/python tools/fuzz_files.py
@@ -55,6 +58,13 @@ clean:  ## remove what the other targets made
 .venv-jax/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-jax
 	.venv-jax/bin/python $(INSTALL) --editable '.[pt]' keras jax pytest
+	@touch $@
+
+.venv-citizens/ready: pyproject.toml constraints.txt constraints-peers.txt
+	$(PYTHON) -m venv .venv-citizens
+	.venv-citizens/bin/python $(INSTALL) --constraint constraints-peers.txt \
+		--editable '.[pt,hub]' pytest transformers accelerate peft captum torchao \
+		onnx onnxruntime onnxscript
 	@touch $@
 
 # torchvision without its dependencies: it would ask for another build of torch

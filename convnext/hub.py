@@ -166,3 +166,44 @@ def _is_offline() -> bool:
     except OSError:
         return True
     return False
+
+
+# What `upload` takes.
+_UPLOADS = {
+    *("repo_id", "token", "private", "commit_message"),
+    *("commit_description", "revision", "create_pr"),
+}
+
+
+def check_upload(options: Mapping[str, Any], *, wanted: bool) -> None:
+    """TypeError unless `options` are arguments of `upload`, and an upload is wanted."""
+    unknown = sorted(options.keys() - (_UPLOADS if wanted else set()))
+    if unknown:
+        reason = "with push_to_hub=True" if unknown[0] in _UPLOADS else "here"
+        known = f"; known are {', '.join(sorted(_UPLOADS))}" if unknown[0] not in _UPLOADS else ""
+        raise TypeError(f"{', '.join(unknown)} can only be given {reason}{known}")
+
+
+def upload(folder: str | os.PathLike[str], repo_id: str | None = None, **options: Any) -> Any:
+    """Upload a folder to a repository of the Hub, which is made where it is missing.
+
+    Args:
+        folder: what to upload.
+        repo_id: "owner/name", or a name of your own; default, the folder's.
+        options: `token`, `private`, `commit_message`, `commit_description`, `revision`,
+            `create_pr`.
+
+    Returns:
+        huggingface_hub's CommitInfo.
+    """
+    try:
+        from huggingface_hub import HfApi
+    except ImportError:
+        raise ImportError(
+            "push_to_hub needs huggingface_hub: pip install 'convnext[hub]'"
+        ) from None
+    given = {"commit_message": "Upload model"} | options
+    api = HfApi(token=given.pop("token", None))
+    private = given.pop("private", None)
+    made = api.create_repo(repo_id or Path(folder).name, private=private, exist_ok=True)
+    return api.upload_folder(repo_id=made.repo_id, folder_path=str(folder), **given)

@@ -17,6 +17,10 @@ ROOMS = {
     "pt": ("torch",),
     "tf": ("tensorflow", "keras"),
     "parity": ("torch", "tensorflow", "keras", "transformers"),
+    "citizens": (
+        *("torch", "transformers", "accelerate", "peft", "captum"),
+        *("torchao", "onnxruntime", "onnxscript"),
+    ),
     "jax": ("jax", "keras", "torch"),
     "data": ("torch", "tensorflow"),
     "project": ("torch", "keras"),

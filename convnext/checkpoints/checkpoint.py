@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,6 +39,7 @@ class Checkpoint:
         tensors: canonical name -> tensor in PyTorch's layout, in forward order.
         preprocessing: its own, or the default where `preprocessing_notes` say so.
         left_out: tensors of a larger model around the network.
+        extra: tensors of a class that has more than the network, by their names in the file.
         notes: what was assumed, chosen or left out, a sentence each.
         preprocessing_notes: the same of `preprocessing`.
     """
@@ -51,6 +52,7 @@ class Checkpoint:
     tensors: Mapping[str, Tensor]
     preprocessing: Preprocessing
     left_out: tuple[str, ...] = ()
+    extra: Mapping[str, Tensor] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     preprocessing_notes: tuple[str, ...] = ()
 
@@ -85,6 +87,7 @@ def open_checkpoint(
     *,
     config: ConvNextConfig | None = None,
     weights: str | None = None,
+    network: Sequence[str] = (),
     **options: Any,
 ) -> Checkpoint:
     """Open a checkpoint of any dialect that this library reads.
@@ -94,6 +97,8 @@ def open_checkpoint(
             open already is given back as it is.
         config: used instead of the checkpoint's own.
         weights: "ema" or "raw", for training files that hold both; default the averaged ones.
+        network: beginnings of the network's own names in a file that a larger class wrote; tensors
+            of other names become `extra`.
         options: `revision`, `cache_dir`, `local_files_only`, `token`, `subfolder`,
             `force_download`, and any field of the config that the checkpoint does not state, or
             states wrongly. `depths` also settles files whose names leave the depths open.
@@ -115,7 +120,9 @@ def open_checkpoint(
     written = reader.written_config(place, path)
     told = config or written
     depths = fields.get("depths") or (told.depths if told else None)
-    found, canonical = _recognised(tensors, depths, path)
+    extra = {n: t for n, t in tensors.items() if network and not n.startswith(tuple(network))}
+    own = {name: tensor for name, tensor in tensors.items() if name not in extra}
+    found, canonical = _recognised(own, depths, path)
     if written is not None:
         _check_fit(written, found, path)
     stated = (told or found.config).replace(**fields)
@@ -130,7 +137,8 @@ def open_checkpoint(
         tensors=canonical,
         preprocessing=preprocessing,
         left_out=tuple(found.left_out),
-        notes=(*choice, *_assumed(path, told, stated, fields), *_left_out(found.left_out)),
+        extra=extra,
+        notes=(*choice, *_assumed(path, told, stated, fields), *left_out_notes(found.left_out)),
         preprocessing_notes=preprocessing_notes,
     )
 
@@ -215,7 +223,7 @@ def _assumed(
     return [f"{path.name} has no config with it: {', '.join(assumed)} are assumed"]
 
 
-def _left_out(names: Sequence[str]) -> list[str]:
+def left_out_notes(names: Sequence[str]) -> list[str]:
     """What of a larger model was left out; what training keeps for itself comes last."""
     training = [name for name in names if name.startswith(TRAINING)]
     around = [name for name in names if name not in training]

@@ -22,9 +22,12 @@ def save_folder(
     config: ConvNextConfig,
     tensors: Tensors,
     *,
+    extra: Tensors | None = None,
     max_shard_size: int | str = "5GB",
 ) -> None:
     """Write config.json and model.safetensors, or shards of it, as transformers does.
+
+    `extra` tensors of a larger model are written beside the network's, under their own names.
 
     Every file is complete on disk before the first takes its place.
     """
@@ -32,7 +35,7 @@ def save_folder(
     if target.is_file():
         raise NotFoundError(f"{target} is a file; give a folder to save into")
     with atomic.new_files(target, overwrite=True, stale=shards.is_weights) as scratch:
-        write_folder(scratch, config, tensors, DIALECTS["huggingface"], max_shard_size)
+        write_folder(scratch, config, tensors, DIALECTS["huggingface"], max_shard_size, extra)
 
 
 def stale(dialect: Dialect) -> Callable[[str], bool]:
@@ -46,11 +49,12 @@ def write_folder(
     tensors: Tensors,
     dialect: Dialect,
     max_shard_size: int | str = "5GB",
+    extra: Tensors | None = None,
 ) -> None:
-    """Write config.json and the weights in a dialect; only safetensors are ever split."""
+    """Write config.json and the weights in a dialect; only safetensors are split, or take more."""
     path = folder / dialect.file
     if path.suffix == ".safetensors":
-        written = from_canonical(tensors, dialect, config)
+        written = {**from_canonical(tensors, dialect, config), **(extra or {})}
         shards.write(path, written, dialect.metadata, max_shard_size)
     else:
         write_file(path, config, tensors, dialect)

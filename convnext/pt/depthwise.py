@@ -1,58 +1,26 @@
-"""The depthwise convolution, with a backward pass on CPUs that takes a fraction of torch's time."""
+"""A depthwise convolution whose backward pass on a CPU takes a fraction of torch's time."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
-
-from convnext.pt.memory import in_graph
-
-
-class DepthwiseConv2d(nn.Conv2d):
-    """A kernel of its own for each channel: (N, C, H, W) -> the same shape.
-
-    Args:
-        width: C.
-        kernel: its odd height and width.
-    """
-
-    bias: Tensor
-
-    def __init__(self, width: int, kernel: int) -> None:
-        super().__init__(width, width, kernel, padding=kernel // 2, groups=width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        learns = torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad)
-        if in_graph() or not learns or x.device.type != "cpu":
-            return super().forward(x)
-        # autocast sees no functions of one's own
-        casts = torch.is_autocast_enabled("cpu")
-        dtype = torch.get_autocast_dtype("cpu") if casts else x.dtype
-        parameters = (self.weight, self.bias)
-        return Depthwise.apply(x.to(dtype), *(p.to(dtype) if casts else p for p in parameters))
 
 
 class Depthwise(torch.autograd.Function):
-    """Both gradients are depthwise convolutions themselves, whose forward pass torch does fast.
+    """Map (N, C, H, W), weight (C, 1, K, K) and bias (C,) -> (N, C, H, W).
 
-    That of the input is by the kernel turned by 180 degrees. That of an image's kernel is the
-    image convolved with its gradient, as large a kernel as the map; images are summed.
+    Both gradients are depthwise convolutions themselves, whose forward pass torch does fast. The
+    input's is by the weight turned by 180 degrees. An image's weight gradient is the image
+    convolved with its own gradient, a weight as large as the map; images are summed.
     """
 
-    generate_vmap_rule = True
-
     @staticmethod
-    def forward(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return conv(x, weight, bias)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        x, weight, _ = inputs
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.save_for_forward(x, weight)
+        return conv(x, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -63,16 +31,6 @@ class Depthwise(torch.autograd.Function):
             weight_gradient(x, grad, weight.shape[-1] // 2) if for_weight else None,
             grad.sum((0, 2, 3)) if for_bias else None,
         )
-
-    @staticmethod
-    def jvp(ctx: Any, x_t: Tensor | None, weight_t: Tensor | None, bias_t: Tensor | None) -> Any:
-        x, weight = ctx.saved_tensors
-        change = torch.zeros_like(x)
-        if x_t is not None:
-            change = change + conv(x_t, weight)
-        if weight_t is not None:
-            change = change + conv(x, weight_t)
-        return change if bias_t is None else change + bias_t[:, None, None]
 
 
 def conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

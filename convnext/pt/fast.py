@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from convnext import cpu
 from convnext.checkpoints.params import BARE, parameters
+from convnext.outputs import ConvNextEncoderOutput
 from convnext.pt.weights import PreTrainedModel, to_dtype
 
 Model = TypeVar("Model", bound=PreTrainedModel)
@@ -185,7 +186,7 @@ PROCESS = Process()
 
 
 class FastEncoder(nn.Module):
-    """Stem and stages: images (N, I, H, W) -> maps (N, H, W, C), as ConvNextEncoder returns them.
+    """Stem and stages: images (N, I, H, W) -> maps (N, C, H, W), as ConvNextEncoder returns them.
 
     Its weights neither train nor move: no parameters, they stay as they were packed.
     """
@@ -200,4 +201,5 @@ class FastEncoder(nn.Module):
             raise RuntimeError("a fast network has no gradients; use the one it was made from")
         images = pixel_values.detach().float().numpy()
         maps = self.network(images, PROCESS.threads(), output_hidden_states)
-        return tuple(map(torch.from_numpy, maps))
+        nchw = tuple(torch.from_numpy(one).permute(0, 3, 1, 2) for one in maps)
+        return ConvNextEncoderOutput(nchw[-1], nchw if output_hidden_states else ())

@@ -20,6 +20,8 @@ def classification_loss(logits: Tensor, labels: Tensor, problem_type: str | None
         return F.mse_loss(logits.view(-1), _targets(logits, labels).to(logits.dtype).view(-1))
     if kind == "multi_label_classification":
         return F.binary_cross_entropy_with_logits(logits, _targets(logits, labels).to(logits.dtype))
+    if labels.is_floating_point() and labels.shape == logits.shape:
+        return F.cross_entropy(logits, _shares(labels).to(logits.dtype))
     return F.cross_entropy(logits, _classes(logits, labels).long(), ignore_index=IGNORED)
 
 
@@ -40,13 +42,20 @@ def _targets(logits: Tensor, labels: Tensor) -> Tensor:
     return labels
 
 
+def _shares(labels: Tensor) -> Tensor:
+    """Each image's share of every class, as mixup, cutmix and distillation give them."""
+    if labels.device.type == "cpu" and has_values() and (labels < 0).any():
+        raise ValueError(f"shares of classes must not be negative, got {labels.min().item():g}")
+    return labels
+
+
 def _classes(logits: Tensor, labels: Tensor) -> Tensor:
     count = logits.shape[0]
     if labels.is_floating_point() or labels.numel() != count:
         raise ValueError(
-            f"labels must be {count} class indices, one for each image, got "
-            f"{tuple(labels.shape)} of {labels.dtype}; for targets of several classes an image "
-            "give floats and problem_type='multi_label_classification'"
+            f"labels must be {count} class indices, one for each image, or floats (N, L), each "
+            f"class' share of an image, got {tuple(labels.shape)} of {labels.dtype}; for several "
+            "classes an image give floats and problem_type='multi_label_classification'"
         )
     labels = labels.view(-1)
     # on an accelerator looking at the values would stall it

@@ -1,87 +1,66 @@
 """ConvNeXt in PyTorch, to be read from top to bottom beside the paper (Liu et al., 2022).
 
-Shapes: N images of H x W, C channels, L labels. Maps are (N, H, W, C) between the layers, where
-norms and linear layers need no copies; images come and maps go as (N, C, H, W). The classes and
-their attributes stand in the same order in convnext/tf/model.py.
+Shapes: N images of H x W, C channels, L labels. Maps are (N, C, H, W) between the modules, as in
+transformers, and channels last in memory: inside a block, where norms and linear layers take
+(N, H, W, C), permutations are views. The classes and their attributes stand in the same order in
+convnext/tf/model.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from convnext.checkpoints.params import BARE, EXPANSION, HEADED, KERNEL_SIZE, NORM_EPS
 from convnext.config import ConvNextConfig
 from convnext.outputs import (
     ConvNextClassifierLossOutput,
     ConvNextClassifierOutput,
+    ConvNextEncoderOutput,
     ConvNextModelOutput,
     as_asked,
 )
-from convnext.pt.checks import check_pixel_values
-from convnext.pt.depthwise import DepthwiseConv2d
-from convnext.pt.linear import Linear
+from convnext.pt import ops
+from convnext.pt.checks import check_pixel_values, chosen
+from convnext.pt.layers import LayerNorm2d, QuickGELU
 from convnext.pt.losses import classification_loss
-from convnext.pt.memory import by_lines, overwritable, scaled_sum
-from convnext.pt.weights import PreTrainedModel, initialise_all
+from convnext.pt.values import initialise_all
+from convnext.pt.weights import PreTrainedModel
 
-
-def gelu(x: Tensor) -> Tensor:
-    """The exact GELU, in the place of x where that may be: fresh memory takes longer than erf."""
-    return F.gelu(x, out=x if overwritable(x) else None)  # type: ignore[call-arg]
-
-
-def gelu_tanh(x: Tensor) -> Tensor:
-    return F.gelu(x, approximate="tanh")
-
-
-def quick_gelu(x: Tensor) -> Tensor:
-    return x * torch.sigmoid(1.702 * x)
-
-
-def linear(x: Tensor) -> Tensor:
-    return x
-
-
-# config.hidden_act -> the function; each has a name, so that models can be pickled
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "gelu": gelu,
-    "gelu_new": gelu_tanh,
-    "gelu_pytorch_tanh": gelu_tanh,
-    "quick_gelu": quick_gelu,
-    "relu": F.relu,
-    "relu6": F.relu6,
-    "silu": F.silu,
-    "swish": F.silu,
-    "mish": F.mish,
-    "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid,
-    "linear": linear,
+# config.hidden_act -> what makes its module
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "gelu": nn.GELU,
+    "gelu_new": partial(nn.GELU, "tanh"),
+    "gelu_pytorch_tanh": partial(nn.GELU, "tanh"),
+    "quick_gelu": QuickGELU,
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "silu": nn.SiLU,
+    "swish": nn.SiLU,
+    "mish": nn.Mish,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "linear": nn.Identity,
 }
 
 
-def conv_nhwc(conv: nn.Module, x: Tensor) -> Tensor:
-    """Convolve a map (N, H, W, C); both permutations are views."""
-    return conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-
-
 class ConvNextEmbeddings(nn.Module):
-    """The stem: images (N, I, H, W) -> map (N, H/P, W/P, C)."""
+    """The stem: images (N, I, H, W) -> map (N, C, H/P, W/P)."""
 
     def __init__(self, config: ConvNextConfig) -> None:
         super().__init__()
         width, patch = config.hidden_sizes[0], config.patch_size
         self.patch_embeddings = nn.Conv2d(config.num_channels, width, patch, stride=patch)
-        self.layernorm = nn.LayerNorm(width, eps=NORM_EPS)
+        self.layernorm = LayerNorm2d(width, eps=NORM_EPS)
 
     def forward(self, pixel_values: Tensor) -> Tensor:
-        x = pixel_values.permute(0, 2, 3, 1).contiguous()
-        return self.layernorm(conv_nhwc(self.patch_embeddings, x))
+        if not torch.jit.is_scripting():
+            pixel_values = ops.laid_out(pixel_values)
+        return self.layernorm(self.patch_embeddings(pixel_values))
 
 
 class ConvNextDropPath(nn.Module):
@@ -96,72 +75,70 @@ class ConvNextDropPath(nn.Module):
         return self.training and self.rate > 0
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.drops:
+        if not (self.training and self.rate > 0):
             return x
         keep = 1 - self.rate
-        mask = x.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).bernoulli_(keep)
-        return x * (mask / keep)
+        return x * (x.new_empty((x.shape[0], 1, 1, 1)).bernoulli_(keep) / keep)
 
 
 class ConvNextLayer(nn.Module):
-    """The block: map (N, H, W, C) -> the same shape."""
+    """The block: map (N, C, H, W) -> the same shape."""
 
     def __init__(self, config: ConvNextConfig, width: int, drop_path_rate: float) -> None:
         super().__init__()
-        self.dwconv = DepthwiseConv2d(width, KERNEL_SIZE)
+        self.dwconv = nn.Conv2d(width, width, KERNEL_SIZE, padding=KERNEL_SIZE // 2, groups=width)
         self.layernorm = nn.LayerNorm(width, eps=NORM_EPS)
-        self.pwconv1 = Linear(width, EXPANSION * width)
-        self.act = ACTIVATIONS[config.hidden_act]
-        self.pwconv2 = Linear(EXPANSION * width, width)
+        self.pwconv1 = nn.Linear(width, EXPANSION * width)
+        self.act = ACTIVATIONS[config.hidden_act]()
+        self.pwconv2 = nn.Linear(EXPANSION * width, width)
         self.layer_scale_parameter = (
             nn.Parameter(torch.full((width,), config.layer_scale_init_value))
             if config.has_layer_scale
             else None
         )
         self.drop_path = ConvNextDropPath(drop_path_rate)
-
-    def mlp(self, x: Tensor) -> Tensor:
-        return self.pwconv2(self.act(self.pwconv1(x)))
+        self.made_of = ops.types_of_parts(self)
+        self.checkpointing: Any = None  # what calls the block in training and recomputes it later
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.layernorm(conv_nhwc(self.dwconv, x))
-        y = self.mlp(y) if self.training else by_lines(self.mlp, y)
-        scale = self.layer_scale_parameter
-        if scale is not None and not self.drop_path.drops:
-            return scaled_sum(x, y, scale)
-        return x + self.drop_path(y if scale is None else y * scale)
+        if not torch.jit.is_scripting():  # noqa: SIM102  # TorchScript leaves out a whole branch
+            if ops.applies(self, x):
+                return ops.block(self, x)
+        y = self.dwconv(x).permute(0, 2, 3, 1)
+        y = self.pwconv2(self.act(self.pwconv1(self.layernorm(y))))
+        if self.layer_scale_parameter is not None:
+            y = self.layer_scale_parameter * y
+        return x + self.drop_path(y.permute(0, 3, 1, 2))
 
 
 class ConvNextStage(nn.Module):
-    """Downsampling, but in the first stage, then blocks: (N, H, W, B) -> (N, H/2, W/2, C)."""
+    """Downsampling, but in the first stage, then blocks: (N, B, H, W) -> (N, C, H/2, W/2)."""
 
     def __init__(self, config: ConvNextConfig, stage: int) -> None:
         super().__init__()
         width, before = config.hidden_sizes[stage], config.hidden_sizes[max(stage - 1, 0)]
         self.downsampling_layer = nn.ModuleList(
-            [nn.LayerNorm(before, eps=NORM_EPS), nn.Conv2d(before, width, 2, stride=2)]
+            [LayerNorm2d(before, eps=NORM_EPS), nn.Conv2d(before, width, 2, stride=2)]
             if stage > 0
             else []
         )
         self.layers = nn.ModuleList(
             ConvNextLayer(config, width, rate) for rate in config.drop_path_rates[stage]
         )
-        self.checkpointing: dict[str, Any] | None = None  # options; None: every map is kept
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.downsampling_layer:
-            norm, conv = self.downsampling_layer
-            x = conv_nhwc(conv, norm(x))
+        for layer in self.downsampling_layer:
+            x = layer(x)
         for layer in self.layers:
-            if self.checkpointing and self.training:
-                x = checkpoint(layer, x, **self.checkpointing)
-            else:
+            if layer.checkpointing is None or not self.training:
                 x = layer(x)
+            else:
+                x = layer.checkpointing(layer, x)  # type: ignore[operator]
         return x
 
 
 class ConvNextEncoder(nn.Module):
-    """All stages: map (N, H, W, C) -> the last one's, or those before the first and after each."""
+    """All stages: map (N, C, H, W) -> the last one's, and those before the first and after each."""
 
     def __init__(self, config: ConvNextConfig) -> None:
         super().__init__()
@@ -169,12 +146,12 @@ class ConvNextEncoder(nn.Module):
             ConvNextStage(config, stage) for stage in range(config.num_stages)
         )
 
-    def forward(self, x: Tensor, output_hidden_states: bool = False) -> tuple[Tensor, ...]:
-        maps: tuple[Tensor, ...] = (x,)
+    def forward(self, x: Tensor, output_hidden_states: bool = False) -> ConvNextEncoderOutput:
+        maps = (x,) if output_hidden_states else ()
         for stage in self.stages:
             x = stage(x)
-            maps = (*maps, x) if output_hidden_states else (x,)
-        return maps
+            maps = (*maps, x) if output_hidden_states else ()
+        return ConvNextEncoderOutput(x, maps)
 
 
 class ConvNextModel(PreTrainedModel):
@@ -215,13 +192,10 @@ class ConvNextModel(PreTrainedModel):
             ValueError: `pixel_values` is missing or has the wrong shape or type.
         """
         check_pixel_values(pixel_values, self.config)
-        if output_hidden_states is None:
-            output_hidden_states = self.config.output_hidden_states
-        maps = self.encoder(self.embeddings(pixel_values), output_hidden_states)
-        pooled = self.layernorm(maps[-1].mean((1, 2)))
-        nchw = tuple(x.permute(0, 3, 1, 2) for x in maps)
-        output = ConvNextModelOutput(nchw[-1], pooled, nchw if output_hidden_states else ())
-        return as_asked(output, self.config.return_dict if return_dict is None else return_dict)
+        maps_wanted = chosen(output_hidden_states, self.config.output_hidden_states)
+        last, maps = self.encoder(self.embeddings(pixel_values), maps_wanted)
+        output = ConvNextModelOutput(last, self.layernorm(last.mean((2, 3))), maps)
+        return as_asked(output, chosen(return_dict, self.config.return_dict))
 
 
 class ConvNextForImageClassification(PreTrainedModel):
@@ -254,10 +228,11 @@ class ConvNextForImageClassification(PreTrainedModel):
 
         Args:
             pixel_values: (N, num_channels, H, W), as `ConvNextModel` takes them.
-            labels: class indices (N,), -100 to leave an image out; or targets (N, L) of
-                multi-label classification; or values (N,) or (N, L) of regression. Which one,
-                `config.problem_type` says; by default one label means regression, integers mean
-                classes and floats mean multi-label.
+            labels: class indices (N,), -100 to leave an image out, or floats (N, L), each class'
+                share of an image (mixup); or targets (N, L) of multi-label classification; or
+                values (N,) or (N, L) of regression. Which one, `config.problem_type` says; by
+                default one label means regression, integers mean classes and floats mean
+                multi-label.
             output_hidden_states: also return the stem's map and every stage's.
             return_dict: False for a plain tuple without absent values.
 
@@ -273,9 +248,10 @@ class ConvNextForImageClassification(PreTrainedModel):
         )
         logits = self.classifier(output.pooler_output)
         result: ConvNextClassifierOutput | ConvNextClassifierLossOutput
+        labels = chosen(labels, None)
         if labels is None:
             result = ConvNextClassifierOutput(logits, output.hidden_states)
         else:
             loss = classification_loss(logits, labels, self.config.problem_type)
             result = ConvNextClassifierLossOutput(loss, logits, output.hidden_states)
-        return as_asked(result, self.config.return_dict if return_dict is None else return_dict)
+        return as_asked(result, chosen(return_dict, self.config.return_dict))

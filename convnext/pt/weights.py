@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 import os
+import tempfile
+import warnings
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import nn
 
+from convnext import hub
 from convnext.checkpoints import loading
-from convnext.checkpoints.checkpoint import Checkpoint, open_checkpoint
-from convnext.checkpoints.params import BARE, Parts, parameters
+from convnext.checkpoints.checkpoint import Checkpoint, left_out_notes, open_checkpoint
+from convnext.checkpoints.params import BARE, HEADED, Parts, parameters
 from convnext.checkpoints.porter import account
-from convnext.checkpoints.tensors import Tensor
 from convnext.checkpoints.writer import save_folder
 from convnext.config import ConvNextConfig
-from convnext.hub import Source
-from convnext.pt.memory import keep_freed_memory
+from convnext.errors import PortError
+from convnext.pt.ops import keep_freed_memory
+from convnext.pt.options import ours, place
+from convnext.pt.scripting import scriptable
+from convnext.pt.tools import ForTools
+from convnext.pt.values import (
+    from_tensor,
+    initialise,
+    to_dtype,
+    to_tensor,
+    whole_state,
+)
 
 
-class PreTrainedModel(nn.Module):
-    """What every model has: its config, weights that load and save, gradient checkpointing."""
+class PreTrainedModel(ForTools):
+    """What every model has: its config, and weights that load and save."""
 
-    base_model_prefix: ClassVar[str] = "convnext"
-    main_input_name: ClassVar[str] = "pixel_values"
     parts: ClassVar[Parts]  # what the class has behind the last stage
 
     def __init__(self, config: ConvNextConfig) -> None:
@@ -35,14 +44,21 @@ class PreTrainedModel(nn.Module):
         self.config = config
         keep_freed_memory()
 
+    def __prepare_scriptable__(self) -> nn.Module:
+        """What torch.jit.script compiles instead of this model."""
+        return scriptable(self)
+
     @classmethod
     def from_pretrained(
         cls,
-        source: str | os.PathLike[str] | Source,
+        source: str | os.PathLike[str] | hub.Source,
         *,
         dtype: torch.dtype | str = torch.float32,
         ignore_mismatched_sizes: bool = False,
         output_loading_info: bool = False,
+        torch_dtype: torch.dtype | str | None = None,
+        device_map: Any = None,
+        use_safetensors: bool | None = None,
         **options: Any,
     ) -> Any:
         """Load a checkpoint of any dialect that this library reads, in evaluation mode.
@@ -56,23 +72,32 @@ class PreTrainedModel(nn.Module):
                 such as a classifier for another `num_labels`.
             output_loading_info: return `(model, info)`, where `info` lists `missing_keys`,
                 `unexpected_keys`, `mismatched_keys` and `notes`.
+            torch_dtype: the older name of `dtype`.
+            device_map: a device, such as "cuda" or {"": 0}, for the whole model; "auto" is the
+                accelerator where there is one.
+            use_safetensors: True refuses weights in another format.
             options: as `convnext.open_checkpoint` takes them: `config`, `weights`, `revision`,
                 `cache_dir`, `local_files_only`, `token`, `subfolder`, `force_download`, and any
-                field of the config, to override it.
+                field of the config, to override it. Other options of transformers that cannot
+                matter here are ignored with a warning.
 
         Raises:
             NotFoundError (an OSError): there is no such checkpoint.
             PortError (a ValueError): it is damaged, no ConvNeXt, or does not fit the config.
-            TypeError: an option is neither about fetching nor a field of the config.
+            TypeError: an option is not known, or cannot be had; it says what to do instead.
         """
-        checkpoint = open_checkpoint(source, **options)
-        loading.warn(checkpoint.notes)
-        return cls.from_checkpoint(
-            checkpoint,
-            dtype=dtype,
-            ignore_mismatched_sizes=ignore_mismatched_sizes,
-            output_loading_info=output_loading_info,
-        )
+        device = place(device_map)
+        checkpoint = open_checkpoint(source, network=cls._beginnings(), **ours(options))
+        if use_safetensors and ".safetensors" not in checkpoint.path.name:
+            raise PortError(
+                f"{checkpoint.path} is not in safetensors, as use_safetensors=True asks"
+            )
+        wanted = dtype if torch_dtype is None else torch_dtype
+        model, info = cls._loaded(checkpoint, wanted, ignore_mismatched_sizes)
+        loading.warn(info["notes"])
+        if device is not None:
+            model.to(device)
+        return (model, info) if output_loading_info else model
 
     @classmethod
     def from_checkpoint(
@@ -87,20 +112,33 @@ class PreTrainedModel(nn.Module):
 
         Arguments, results and errors are those of `from_pretrained`.
         """
+        model, info = cls._loaded(checkpoint, dtype, ignore_mismatched_sizes)
+        loading.warn(note for note in info["notes"] if note not in checkpoint.notes)
+        return (model, info) if output_loading_info else model
+
+    @classmethod
+    def _loaded(
+        cls, checkpoint: Checkpoint, dtype: torch.dtype | str, ignore_mismatched_sizes: bool
+    ) -> tuple[Any, dict[str, Any]]:
+        """The model, and what `output_loading_info=True` returns."""
         config = checkpoint.config
         plan = loading.plan(checkpoint, cls.parts, ignore_mismatched_sizes=ignore_mismatched_sizes)
-        loading.warn(plan.notes)
-        with torch.device("meta"):  # allocates and initialises nothing
-            model = cls(config)
+        model = cls._empty(config)
         names, shapes = model._own_names(), parameters(config, cls.parts)
+        extra = set(model.state_dict()) - set(names.values())
         tensors = checkpoint.tensors
         own = to_dtype(next(iter(tensors.values())).dtype if dtype == "auto" else dtype)
-        state = {name: from_tensor(tensors[name]).to(own) for name in plan.loaded}
+        state = {names[name]: from_tensor(tensors[name]).to(own) for name in plan.loaded}
         for name in plan.fresh:
-            state[name] = initialise(name, torch.empty(shapes[name], dtype=own), config)
-        model.load_state_dict({names[k]: v for k, v in state.items()}, assign=True)
-        model.eval()
-        return (model, plan.info(checkpoint, names.__getitem__)) if output_loading_info else model
+            fresh = torch.empty(shapes[name], dtype=own, device="cpu")
+            state[names[name]] = initialise(name, fresh, config)
+        if extra:
+            found = {n: from_tensor(checkpoint.extra[n]) for n in extra & checkpoint.extra.keys()}
+            state = model.state_dict() | state | found
+            state = {n: v.to(own) if v.is_floating_point() else v for n, v in state.items()}
+        model.load_state_dict(state, assign=True)
+        info = plan.info(checkpoint, names.__getitem__)
+        return model.eval(), info | {"notes": _notes(checkpoint, plan, extra)}
 
     def save_pretrained(
         self,
@@ -109,68 +147,75 @@ class PreTrainedModel(nn.Module):
         is_main_process: bool = True,
         state_dict: Mapping[str, torch.Tensor] | None = None,
         max_shard_size: int | str = "5GB",
+        safe_serialization: bool = True,
+        save_function: Any = None,
+        push_to_hub: bool = False,
+        **hub_options: Any,
     ) -> None:
         """Write config.json and model.safetensors, which transformers and convnext.tf read too.
 
+        Parameters and buffers of a subclass are written under their own names.
+
         Args:
             save_directory: a folder, made where it is missing; files of its names are replaced.
-            is_main_process: False does nothing, for all but one process of a distributed run.
+            is_main_process: False writes nothing, for all but one process of a distributed run.
             state_dict: written instead of the model's own, with the same names and shapes.
             max_shard_size: bytes, or such as "200MB"; larger weights are written in shards.
+            safe_serialization: False changes nothing but a warning: `convert` writes pickles.
+            save_function: changes nothing, as in transformers 5: one process writes the files.
+            push_to_hub: upload the folder as `push_to_hub` does; `repo_id` is the folder's name
+                unless it is given.
+            hub_options: arguments of `push_to_hub`.
 
         Raises:
-            PortError (a ValueError): `state_dict` is not this model's; nothing is written.
+            PortError (a ValueError): `state_dict` is not this model's, or the model is no longer
+                what its config says; nothing is written.
+            TypeError: an option is not known.
         """
+        hub.check_upload(hub_options, wanted=push_to_hub)
+        if not safe_serialization:
+            warnings.warn(
+                "safe_serialization=False is ignored, and model.safetensors written; "
+                "convnext.convert writes pytorch_model.bin",
+                stacklevel=2,
+            )
+        state = whole_state(self) if state_dict is None else state_dict
         if not is_main_process:
             return
-        state = self.state_dict() if state_dict is None else state_dict
-        names, shapes = self._own_names(), parameters(self.config, self.parts)
+        names, expected = self._own_names(), parameters(self.config, self.parts)
+        shapes = {own: tuple(value.shape) for own, value in self.state_dict().items()}
         account(
-            {names[name]: shape for name, shape in shapes.items()},
+            shapes | {names[name]: shape for name, shape in expected.items()},
             {own: tuple(value.shape) for own, value in state.items()},
         )
-        tensors = {name: to_tensor(state[own]) for name, own in names.items()}
-        save_folder(save_directory, self.config, tensors, max_shard_size=max_shard_size)
+        tensors = {name: to_tensor(own, state[own]) for name, own in names.items()}
+        extra = {n: to_tensor(n, state[n], ()) for n in shapes if n not in names.values()}
+        save_folder(
+            save_directory, self.config, tensors, extra=extra, max_shard_size=max_shard_size
+        )
+        if push_to_hub:
+            hub.upload(save_directory, **hub_options)
 
-    def gradient_checkpointing_enable(
-        self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None
-    ) -> None:
-        """Recompute each block in the backward pass instead of keeping its maps.
+    def push_to_hub(self, repo_id: str, **options: Any) -> Any:
+        """Upload what `save_pretrained` writes to a repository of the Hugging Face Hub.
 
         Args:
-            gradient_checkpointing_kwargs: for `torch.utils.checkpoint.checkpoint`.
+            repo_id: "owner/name", or a name of your own; made where it is missing.
+            options: `commit_message`, `commit_description`, `private`, `token`, `revision`,
+                `create_pr`, and `max_shard_size` of the files.
+
+        Returns:
+            huggingface_hub's CommitInfo.
+
+        Raises:
+            ImportError: huggingface_hub is not installed; it says how to get it.
+            TypeError: an option is not known.
         """
-        self._set_checkpointing({"use_reentrant": False, **(gradient_checkpointing_kwargs or {})})
-
-    def gradient_checkpointing_disable(self) -> None:
-        """Keep every map again."""
-        self._set_checkpointing(None)
-
-    @property
-    def is_gradient_checkpointing(self) -> bool:
-        return any(getattr(module, "checkpointing", None) for module in self.modules())
-
-    @property
-    def base_model(self) -> nn.Module:
-        """The model without its classifier."""
-        return getattr(self, self.base_model_prefix, self)
-
-    @property
-    def device(self) -> torch.device:
-        return next(self.parameters()).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return next(self.parameters()).dtype
-
-    def num_parameters(self, only_trainable: bool = False) -> int:
-        """Number of numbers in the parameters."""
-        return sum(p.numel() for p in self.parameters() if p.requires_grad or not only_trainable)
-
-    def _set_checkpointing(self, options: dict[str, Any] | None) -> None:
-        for module in self.modules():
-            if hasattr(module, "checkpointing"):
-                module.checkpointing = options  # type: ignore[assignment]
+        shards = {key: options.pop(key) for key in ("max_shard_size",) if key in options}
+        hub.check_upload(options, wanted=True)
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder, **shards)
+            return hub.upload(folder, repo_id, **options)
 
     def _own_names(self) -> dict[str, str]:
         """Canonical name -> name in this model's state_dict()."""
@@ -181,41 +226,35 @@ class PreTrainedModel(nn.Module):
             for name in parameters(self.config, self.parts)
         }
 
+    @classmethod
+    def _beginnings(cls) -> tuple[str, ...]:
+        """How names of the network begin in files of a subclass, which may hold more tensors."""
+        if "parts" in vars(cls):
+            return ()  # a class of this library
+        names = parameters(ConvNextConfig(), HEADED)
+        return tuple(sorted({name.partition(".")[0] + "." for name in names})) + (
+            f"{cls.base_model_prefix}.",
+        )
 
-@torch.no_grad()
-def initialise(name: str, parameter: torch.Tensor, config: ConvNextConfig) -> torch.Tensor:
-    """Fresh values, as transformers gives them: kernels normal, norms 1, biases 0."""
-    if parameter.is_meta:  # has no values, and normal_ would import torch's compiler to say so
-        return parameter
-    if name.endswith("layer_scale_parameter"):
-        return parameter.fill_(config.layer_scale_init_value)
-    if parameter.ndim > 1:
-        return parameter.normal_(std=config.initializer_range)
-    return parameter.fill_(1.0 if name.endswith("weight") else 0.0)
-
-
-def initialise_all(module: nn.Module, config: ConvNextConfig) -> None:
-    for name, parameter in module.named_parameters():
-        initialise(name, parameter, config)
-
-
-def to_dtype(dtype: torch.dtype | str) -> torch.dtype:
-    """A type that parameters can have, such as torch.bfloat16 or "float16"."""
-    found = getattr(torch, dtype.removeprefix("torch."), None) if isinstance(dtype, str) else dtype
-    if not isinstance(found, torch.dtype) or not found.is_floating_point:
-        raise ValueError(f'dtype must be "auto" or a floating point type of torch, got {dtype!r}')
-    return found
+    @classmethod
+    def _empty(cls, config: ConvNextConfig) -> Any:
+        """A model to be filled: without memory, unless a subclass has values of its own."""
+        with torch.device("meta"):  # allocates and initialises nothing
+            model = cls(config)
+        own = set(model._own_names().values())
+        if own == set(model.state_dict()) and not any(True for _ in model.buffers()):
+            return model
+        with torch.device("cpu"):
+            return cls(config)
 
 
-def from_tensor(tensor: Tensor) -> torch.Tensor:
-    """A tensor of a file, sharing its memory."""
-    bits = torch.from_numpy(np.ascontiguousarray(tensor.read()))
-    return bits.view(torch.bfloat16) if tensor.dtype == "bfloat16" else bits
-
-
-def to_tensor(value: torch.Tensor) -> Tensor:
-    """A parameter as a file holds it."""
-    dense = value.detach().cpu().contiguous()
-    name = str(value.dtype).removeprefix("torch.")
-    bits = dense.view(torch.uint16) if name == "bfloat16" else dense
-    return Tensor(tuple(value.shape), name, lambda: bits.numpy())
+def _notes(checkpoint: Checkpoint, plan: loading.LoadingPlan, extra: set[str]) -> list[str]:
+    """What a user has to know of a model that has `extra` tensors of its own."""
+    untaken = [name for name in checkpoint.extra if name not in extra]
+    fresh = sorted(extra - checkpoint.extra.keys())
+    return [
+        *checkpoint.notes,
+        *left_out_notes(untaken),
+        *plan.notes,
+        *(f"not in the checkpoint, as the class makes it: {name}" for name in fresh),
+    ]

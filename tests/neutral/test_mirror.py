@@ -8,7 +8,7 @@ import convnext
 ROOT = Path(convnext.__file__).parent
 # what Keras needs besides: precision, formats, generators of random numbers, flat maps
 ONLY_KERAS = {"width", "seed_generator"}
-ONLY_TORCH = {"checkpointing"}
+ONLY_TORCH = {"made_of", "checkpointing"}
 
 
 def classes(framework: str) -> dict[str, ast.ClassDef]:

@@ -3,6 +3,9 @@
 Compiled code runs through AOT Autograd without code generation, which needs a C++ compiler.
 """
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -13,6 +16,7 @@ DYNAMIC = torch.export.Dim.DYNAMIC
 # (images, height, width); the last is the smallest that an exported network takes
 SIZES = [(2, 37, 70), (1, 64, 32), (5, 33, 129), (3, 16, 16)]
 LABELS = torch.tensor([0, 2])
+SIZES_OF = {"sym_size", "_assert_scalar", "_assert_tensor_metadata"}  # of dynamic graphs
 
 
 @pytest.fixture(autouse=True)
@@ -105,9 +109,73 @@ def test_export_keeps_the_loss():
     close(program(tiny.images(4), labels=labels).loss, expected)
 
 
-def test_export_of_plain_tuples():
-    program = exported(tiny.base(return_dict=False)).module()
-    assert type(program(tiny.images())) is tuple
+def test_exported_plain_tuples_are_read_where_only_torch_is(tmp_path):
+    model = tiny.base(return_dict=False)
+    torch.export.save(exported(model), tmp_path / "model.pt2")
+    code = (
+        "import sys, torch\n"
+        f"program = torch.export.load({str(tmp_path / 'model.pt2')!r})\n"
+        "out = program.module()(torch.ones(1, 3, 16, 16))\n"
+        "assert 'convnext' not in sys.modules\n"
+        "print(type(out).__name__, tuple(out[1].shape))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-I", "-W", "ignore", "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout.split("\n")[0] == "tuple (1, 6)"
+
+
+def test_exported_graphs_hold_plain_operations():
+    kinds = {
+        str(n.target) for n in exported(tiny.classifier()).graph.nodes if n.op == "call_function"
+    }
+    plain = {"conv2d", "permute", "layer_norm", "linear", "gelu", "mul", "add", "mean"}
+    assert {name.split(".")[1] for name in kinds if name.startswith("aten.")} - SIZES_OF == plain
+
+
+def test_fx_traces():
+    model = tiny.classifier()
+    traced = torch.fx.symbolic_trace(model)
+    for size in SIZES:
+        close(traced(tiny.images(*size)).logits, model(tiny.images(*size)).logits)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+@pytest.mark.parametrize("make", [tiny.base, tiny.classifier])
+@pytest.mark.parametrize("training", [False, True])
+def test_jit_script_gives_plain_tuples(make, training):
+    model = make().train(training)
+    scripted = torch.jit.script(model)
+    assert list(scripted.state_dict()) == list(model.state_dict())
+    assert scripted.training == training
+    for size in SIZES:
+        for found, expected in zip(
+            scripted(tiny.images(*size)), model(tiny.images(*size)).to_tuple(), strict=True
+        ):
+            close(found, expected)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_jit_script_returns_no_maps():
+    with pytest.raises(ValueError, match="output_hidden_states=False, got True"):
+        torch.jit.script(tiny.base(output_hidden_states=True))
+
+
+def test_names_in_a_compiled_function():
+    model = tiny.classifier()
+
+    @torch.compile(backend="aot_eager", fullgraph=True)
+    def run(images):
+        output = model(images)
+        return output["logits"], output.keys(), output.to_tuple()[0]
+
+    logits, names, first = run(tiny.images())
+    assert names == ("logits",)
+    close(logits, model(tiny.images()).logits)
+    close(first, logits)
 
 
 # jit.trace itself warns that it is deprecated

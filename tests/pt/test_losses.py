@@ -49,6 +49,16 @@ def test_the_label_minus_100_leaves_its_image_out():
     assert loss != pytest.approx(cross_entropy(logits, [2, 0, 1]), rel=1e-3)
 
 
+def test_shares_of_classes_are_labels_of_one_class():
+    shares = torch.tensor([[0.25, 0.75, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
+    loss, logits = called(shares, problem_type="single_label_classification")
+    exps = np.exp(logits)
+    expected = -(shares.numpy() * np.log(exps / exps.sum(1, keepdims=True))).sum(1).mean()
+    assert loss == pytest.approx(expected, rel=1e-6)
+    with pytest.raises(ValueError, match=r"must not be negative, got -0\.25"):
+        called(shares - 0.25, problem_type="single_label_classification")
+
+
 @pytest.mark.parametrize("named", [None, "multi_label_classification"])
 def test_floats_mean_several_classes(named):
     loss, logits = called(TARGETS, problem_type=named)

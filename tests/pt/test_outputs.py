@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from convnext import ConvNextClassifierLossOutput, ConvNextClassifierOutput, ConvNextModelOutput
-from convnext.pt import ConvNextForImageClassification, ConvNextModel
+from convnext.pt import ConvNextForImageClassification, ConvNextModel, ops
 from tests.pt import tiny
 
 STATES = [(2, 4, 9, 17), (2, 4, 9, 17), (2, 6, 4, 8)]
@@ -41,6 +41,36 @@ def test_model_output_is_named():
     assert output.hidden_states == ()
     assert output[0] is output.last_hidden_state
     assert output[1] is output.pooler_output
+
+
+def test_outputs_answer_to_names():
+    head = tiny.classifier()
+    output, loss = head(tiny.images()), head(tiny.images(), labels=LABELS)
+    assert output["logits"] is output.logits is output.get("logits")
+    assert output.keys() == ("logits",)
+    assert loss.keys() == ("loss", "logits")
+    assert "loss" in loss
+    assert "loss" not in output
+    assert "hidden_states" not in output
+    assert output.get("hidden_states", 5) == 5
+    assert dict(loss) == dict(loss.items())
+    assert dict(loss)["logits"] is loss.logits
+    assert output.to_tuple() == output[:] == output.values() == (output.logits,)
+    assert loss[1:] == (loss.logits,)
+    assert len(loss) == 3
+    with pytest.raises(KeyError, match="loss; there are logits"):
+        output["loss"]
+    states = head(tiny.images(), output_hidden_states=True)
+    assert states.keys() == ("logits", "hidden_states")
+    assert states[1:] == (states.hidden_states,)
+
+
+def test_a_hook_on_the_encoder_sees_its_maps_by_name():
+    model, seen = tiny.base(), []
+    model.encoder.register_forward_hook(lambda module, args, output: seen.append(output))
+    output = model(tiny.images(), output_hidden_states=True)
+    assert seen[0].last_hidden_state is seen[0][0] is output.last_hidden_state
+    assert seen[0]["hidden_states"] is output.hidden_states
 
 
 def test_logits_come_without_a_loss():
@@ -125,8 +155,12 @@ def test_no_classes_give_the_pooled_vector():
     assert not any(name.startswith("classifier") for name in head.state_dict())
 
 
-def test_an_empty_batch_passes():
-    assert tuple(tiny.classifier()(tiny.images()[:0]).logits.shape) == (0, 3)
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.enable_grad])
+@pytest.mark.parametrize("convolution", [False, True])
+def test_an_empty_batch_passes(mode, convolution, monkeypatch):
+    monkeypatch.setattr(ops, "CONVOLUTION_IS_FASTER", convolution)
+    with mode():
+        assert tuple(tiny.classifier()(tiny.images()[:0]).logits.shape) == (0, 3)
 
 
 def test_what_trainers_ask_a_model():

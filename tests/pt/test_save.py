@@ -2,10 +2,15 @@
 
 import json
 import struct
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import distributed
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 
 from convnext import PortError
 from convnext.checkpoints.files import shards
@@ -165,6 +170,59 @@ def test_a_write_that_fails_leaves_the_old_checkpoint(size, tmp_path, monkeypatc
     assert writes
     assert contents(folder) == before
     assert names(tmp_path) == ["checkpoint"]
+
+
+def test_arguments_of_transformers(tmp_path):
+    model = tiny.classifier()
+    model.save_pretrained(tmp_path, save_function=torch.save, push_to_hub=False)
+    with pytest.warns(UserWarning, match="safe_serialization=False is ignored"):
+        model.save_pretrained(tmp_path, safe_serialization=False)
+    with pytest.raises(TypeError, match="repo_id can only be given with push_to_hub=True"):
+        model.save_pretrained(tmp_path, repo_id="me/mine")
+    with pytest.raises(TypeError, match="variant can only be given here"):
+        model.save_pretrained(tmp_path, variant="fp16")
+
+
+def test_push_to_hub_uploads_what_is_saved(monkeypatch):
+    calls = []
+
+    class Hub:
+        def __init__(self, token=None):
+            calls.append(token)
+
+        def create_repo(self, repo_id, **options):
+            calls.append(options)
+            return SimpleNamespace(repo_id=f"me/{repo_id}")
+
+        def upload_folder(self, *, repo_id, folder_path, **options):
+            calls.append((repo_id, names(Path(folder_path)), options))
+            return "info"
+
+    monkeypatch.setattr("huggingface_hub.HfApi", Hub)
+    assert tiny.base().push_to_hub("mine", token="t", private=True) == "info"
+    assert calls == [
+        "t",
+        {"private": True, "exist_ok": True},
+        ("me/mine", FILES, {"commit_message": "Upload model"}),
+    ]
+
+
+def test_parameters_without_values_are_refused(tmp_path):
+    with pytest.raises(PortError, match="has no values: it is on the meta device"):
+        tiny.base().to("meta").save_pretrained(tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_a_sharded_model_is_saved_whole(tmp_path):
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    try:
+        model = tiny.classifier()
+        fully_shard(model, mesh=init_device_mesh("cpu", (1,)))
+        model.save_pretrained(tmp_path)
+    finally:
+        distributed.destroy_process_group()
+    again = ConvNextForImageClassification.from_pretrained(tmp_path)
+    assert tiny.same_state(again, tiny.classifier())
 
 
 def test_a_file_in_the_folders_place_is_kept(tmp_path):

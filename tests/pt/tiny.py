@@ -38,6 +38,12 @@ def saved(folder: Path, **fields) -> Path:
     return folder
 
 
+def base_saved(folder: Path) -> Path:
+    """A folder with the base model's checkpoint."""
+    base().save_pretrained(folder)
+    return folder
+
+
 def images(count: int = 2, height: int = HEIGHT, width: int = WIDTH) -> torch.Tensor:
     return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(count))
 
