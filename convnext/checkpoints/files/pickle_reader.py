@@ -8,6 +8,7 @@ the result. Nothing but names is ever hashed, compared or walked, so no step can
 from __future__ import annotations
 
 import pickletools
+import warnings
 from collections.abc import Callable, Sequence
 from typing import IO, Any, NamedTuple
 
@@ -78,14 +79,11 @@ def read(file: IO[bytes]) -> Pickle:
     """
     machine = _Machine()
     try:
-        for code, argument, _ in pickletools.genops(file):
-            machine.spend(1)
-            if code.name == "STOP":
-                return Pickle(machine.stack.pop(), machine.storages)
-            machine.step(code, argument)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd escapes in texts
+            return machine.run(file)
     except (LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"its pickle is damaged: {error}") from None
-    raise ValueError("its pickle has no end")
 
 
 class _Machine:
@@ -97,6 +95,14 @@ class _Machine:
         self.memo: dict[int, Any] = {}
         self.storages: dict[str, Storage] = {}
         self.steps = 0
+
+    def run(self, file: IO[bytes]) -> Pickle:
+        for code, argument, _ in pickletools.genops(file):
+            self.spend(1)
+            if code.name == "STOP":
+                return Pickle(self.stack.pop(), self.storages)
+            self.step(code, argument)
+        raise ValueError("its pickle has no end")
 
     def spend(self, steps: int) -> None:
         self.steps += steps
