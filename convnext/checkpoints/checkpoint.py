@@ -180,7 +180,7 @@ def _recognised(
     try:
         found = recognised(tensors, depths=depths)
         return found, to_canonical(found.tensors, found.spelled)
-    except PortError as error:
+    except ValueError as error:  # also of a config that no network can have
         raise PortError(f"{path}: {error}") from None
 
 

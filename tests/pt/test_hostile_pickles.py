@@ -186,8 +186,8 @@ def test_tensors_of_odd_kinds(tmp_path, state, kind):
 
 
 def test_strides_do_not_make_a_large_network_of_a_small_file(tmp_path):
-    config = CONFIG.replace(hidden_sizes=(2**16, 2**17))
-    shapes = {n: (2**18, 2**16) if "pwconv1.weight" in n else (1,) for n in loud.weights(CONFIG)}
+    config = CONFIG.replace(hidden_sizes=(2**15, 2**16))
+    shapes = {n: (2**17, 2**15) if "pwconv1.weight" in n else (1,) for n in loud.weights(CONFIG)}
     small = {name: torch.zeros(1).expand(shape) for name, shape in shapes.items()}
     torch.save(small, tmp_path / "x.pth")
     assert config.hidden_sizes[0] > (tmp_path / "x.pth").stat().st_size
@@ -281,10 +281,10 @@ def nested(depth):
     return b"\x80\x02}K\x00" + b"\x85" * depth + b"K\x01s."
 
 
-def storage_of(numel):
+def storage_of(numel, length=8):
     """A state dict of one tensor whose storage claims `numel` floats."""
     persistent = b"(X\7\0\0\0storagectorch\nFloatStorage\nX\1\0\0\x000X\3\0\0\0cpu"
-    number = pickle.LONG1 + bytes([8]) + numel.to_bytes(8, "little")
+    number = pickle.LONG4 + length.to_bytes(4, "little") + numel.to_bytes(length, "little")
     tensor = (
         b"ctorch._utils\n_rebuild_tensor_v2\n(" + persistent + number + b"tQK\0"
         + number + b"\x85K\1\x85\x89}tR"
@@ -297,7 +297,9 @@ def storage_of(numel):
     [
         (unfolding(60), "no tensors"),
         (nested(100_000), "no tensors"),
+        (b"\x80\x02S'\\q'\n.", "holds a str, and no tensors"),
         (storage_of(2**50), "no values, or other ones"),
+        (storage_of(2**20_000, 3000), "values of an odd kind"),
         (storage_of(2**32), "no values, or other ones"),
         (
             b"\x80\x02cbuiltins\nbytearray\n\x8a\x08" + (2**50).to_bytes(8, "little") + b"\x85R.",

@@ -17,7 +17,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from convnext.checkpoints.files import limits, pickle_reader, pickle_writer, zip_members
 from convnext.checkpoints.files.opened import OpenedFile
-from convnext.checkpoints.files.pickle_reader import OF_TYPE, REBUILD, Skipped, Storage, Strided
+from convnext.checkpoints.files.pickled_tensors import OF_TYPE, REBUILD, Skipped, Storage, Strided
 from convnext.checkpoints.tensors import Tensor, storage
 from convnext.errors import PortError
 

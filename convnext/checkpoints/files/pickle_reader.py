@@ -8,59 +8,28 @@ the result. Nothing but names is ever hashed, compared or walked, so no step can
 from __future__ import annotations
 
 import pickletools
+import warnings
 from collections.abc import Callable, Sequence
 from typing import IO, Any, NamedTuple
 
 from convnext.checkpoints.files import limits
+from convnext.checkpoints.files.pickled_tensors import (
+    DTYPES,
+    OF_TYPE,
+    PLAIN,
+    Skipped,
+    Storage,
+    is_size,
+    tensor,
+)
 
-# torch's storages -> numpy's names of what they hold, or "bfloat16"; others keep torch's name.
-DTYPES = {
-    "HalfStorage": "float16",
-    "BFloat16Storage": "bfloat16",
-    "FloatStorage": "float32",
-    "DoubleStorage": "float64",
-    "CharStorage": "int8",
-    "ShortStorage": "int16",
-    "IntStorage": "int32",
-    "LongStorage": "int64",
-    "ByteStorage": "uint8",
-    "BoolStorage": "bool",
-    "UntypedStorage": "uint8",
-}
 MAPPINGS = ("collections.OrderedDict", "collections.defaultdict")
-REBUILD = "torch._utils._rebuild_"  # how torch's names of what makes tensors begin
-OF_TYPE = "torch._tensor._rebuild_from_type_v2"  # makes one that has a class or attributes
-PLAIN = ("torch.Tensor", "torch._tensor.Tensor", "torch.nn.parameter.Parameter")
 
 
 class Global(NamedTuple):
     """A function or class that a pickle names."""
 
     name: str  # with its module
-
-
-class Skipped(NamedTuple):
-    """An object that is not built."""
-
-    name: str  # of its class, or of the function that would make it
-
-
-class Storage(NamedTuple):
-    """Values elsewhere in the file that tensors are made of."""
-
-    key: str
-    dtype: str
-    length: int  # in values
-
-
-class Strided(NamedTuple):
-    """A tensor as places in a storage, counted in values."""
-
-    storage: Storage
-    dtype: str
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
 
 
 class Pickle(NamedTuple):
@@ -78,14 +47,11 @@ def read(file: IO[bytes]) -> Pickle:
     """
     machine = _Machine()
     try:
-        for code, argument, _ in pickletools.genops(file):
-            machine.spend(1)
-            if code.name == "STOP":
-                return Pickle(machine.stack.pop(), machine.storages)
-            machine.step(code, argument)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd escapes in texts
+            return machine.run(file)
     except (LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"its pickle is damaged: {error}") from None
-    raise ValueError("its pickle has no end")
 
 
 class _Machine:
@@ -97,6 +63,14 @@ class _Machine:
         self.memo: dict[int, Any] = {}
         self.storages: dict[str, Storage] = {}
         self.steps = 0
+
+    def run(self, file: IO[bytes]) -> Pickle:
+        for code, argument, _ in pickletools.genops(file):
+            self.spend(1)
+            if code.name == "STOP":
+                return Pickle(self.stack.pop(), self.storages)
+            self.step(code, argument)
+        raise ValueError("its pickle has no end")
 
     def spend(self, steps: int) -> None:
         self.steps += steps
@@ -145,9 +119,9 @@ class _Machine:
         elif name == "torch.Size":
             self.push(arguments[0])
         elif name == OF_TYPE and arguments[1].name in PLAIN:
-            self.push(_tensor(arguments[0].name, arguments[2]))
+            self.push(tensor(arguments[0].name, arguments[2]))
         else:
-            self.push(_tensor(name, arguments))
+            self.push(tensor(name, arguments))
 
     def mapping(self, arguments: Sequence[Any]) -> dict[str, Any]:
         """A dict, of the rows that an old OrderedDict was given as one list."""
@@ -174,7 +148,7 @@ class _Machine:
             self.push(Skipped(about[1].name))
             return
         word, kind, key, _, count, *view = about
-        if word != "storage" or not _is_size(count) or not isinstance(key, str) or any(view):
+        if word != "storage" or not is_size(count) or not isinstance(key, str) or any(view):
             raise ValueError("its pickle asks for values of an odd kind")
         dtype = kind.name.rpartition(".")[2]
         storage = Storage(key, DTYPES.get(dtype, dtype), count)
@@ -194,36 +168,6 @@ def _global(module: Any, name: Any) -> Global:
 def _put(made: dict[str, Any], key: Any, value: Any) -> None:
     if isinstance(key, str):  # nothing with another key is a tensor's place
         made[key] = value
-
-
-def _is_size(value: Any) -> bool:
-    return type(value) is int and value >= 0
-
-
-def _tensor(name: str, arguments: Sequence[Any]) -> Any:
-    """The plain tensor that a function of torch would make; else a Skipped of that name."""
-    match name.removeprefix(REBUILD), arguments:
-        case (("parameter" | "parameter_with_state"), (tensor, *_)):
-            return tensor
-        case "tensor", (Storage() as storage, offset, shape, strides):
-            return _strided(name, storage, storage.dtype, offset, shape, strides)
-        case "tensor_v2", (Storage() as storage, offset, shape, strides, _, _, *flags):
-            if not any(flags):  # such as of a view with the opposite sign
-                return _strided(name, storage, storage.dtype, offset, shape, strides)
-        case "tensor_v3", (Storage() as storage, offset, shape, strides, _, _, kind, *flags):
-            if not any(flags):
-                dtype = kind.name.removeprefix("torch.")
-                return _strided(name, storage, dtype, offset, shape, strides)
-    return Skipped(name)
-
-
-def _strided(
-    name: str, storage: Storage, dtype: str, offset: Any, shape: Any, strides: Any
-) -> Strided | Skipped:
-    usual = isinstance(shape, tuple) and isinstance(strides, tuple) and _is_size(offset)
-    if not usual or len(shape) > limits.AXES or not all(map(_is_size, (*shape, *strides))):
-        return Skipped(name)
-    return Strided(storage, dtype, offset, shape, strides)
 
 
 Step = Callable[[_Machine, Any], object]
