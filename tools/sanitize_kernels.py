@@ -1,8 +1,8 @@
 """Call every exported kernel under AddressSanitizer and UndefinedBehaviorSanitizer.
 
-Run by `make sanitize`. It compiles the kernels with both, for this CPU and as others would have them,
-and calls them with odd sizes, on 1 to 16 threads. Arrays stand in memory of exactly their size, so
-that a byte read or written outside one ends the run. It prints how many calls it made.
+Run by `make sanitize`. It compiles the kernels with both, for this CPU and as others would have
+them, and calls them with odd sizes, on 1 to 16 threads. Arrays stand in memory of exactly their
+size, so that a byte read or written outside one ends the run. It prints how many calls it made.
 """
 
 from __future__ import annotations

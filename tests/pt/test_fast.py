@@ -223,9 +223,7 @@ def test_it_is_not_recorded(record):
         record(quick, pixels(quick))
 
 
-@pytest.mark.filterwarnings(
-    "ignore::DeprecationWarning"
-)  # an old exporter
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # an old exporter
 def test_it_is_not_exported_to_onnx(tmp_path):
     quick = fast(tiny.classifier())
     with pytest.raises(RuntimeError, match="the one it was made from"):
