@@ -7,7 +7,7 @@ BUNDLE := convnext/bundle
 INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 export TF_CPP_MIN_LOG_LEVEL := 3
 
-.PHONY: help demo test test-data test-jax test-citizens fuzz bench peers check format clean
+.PHONY: help demo test test-data test-jax test-citizens fuzz sanitize fit-gelu bench peers check format clean
 
 help:  ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -32,6 +32,12 @@ test-citizens: .venv-citizens/ready  ## other people's tools around the PyTorch 
 
 fuzz: .venv/ready  ## damage thousands of files of each format and read them; some minutes
 	$(BIN)/python tools/fuzz_files.py
+
+sanitize: .venv/ready  ## the kernels under AddressSanitizer and UBSan; some minutes, needs g++
+	$(BIN)/python -m tools.sanitize_kernels
+
+fit-gelu: .venv/ready  ## derive the coefficients of the kernels' GELU
+	$(BIN)/python tools/fit_gelu.py
 
 bench: .venv/ready peers  ## speed beside other libraries; ARGS="--help" says what else, some minutes
 	$(BIN)/python tools/bench.py $(ARGS)

@@ -1,16 +1,14 @@
-// The tiles (AMX) of a CPU that has none, one number at a time: included before kernels.cpp.
+// The tiles (AMX) of a CPU that has none, one number at a time: included before kernels.cpp. Those
+// that were not configured, or that Linux was not asked for, compute NaN; a CPU would stop the process.
 
 #pragma once
 
+#include "software_avx512.h"
+
 #define __AMX_BF16__ 1
 
-#include <immintrin.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-#include <cmath>
-#include <cstdint>
-#include <cstring>
 
 namespace software {
 
@@ -20,14 +18,12 @@ struct Tile {
 
 thread_local Tile tiles[8];
 thread_local bool configured = false;
+bool permitted = false;
 
-inline float widened(const Tile& tile, int row, int value) {
+inline float value(const Tile& tile, int row, int i) {
   uint16_t half;
-  std::memcpy(&half, tile.rows[row] + 2 * value, 2);
-  const uint32_t bits = uint32_t(half) << 16;
-  float number;
-  std::memcpy(&number, &bits, 4);
-  return number;
+  std::memcpy(&half, tile.rows[row] + 2 * i, 2);
+  return widened(half);
 }
 
 inline void load(int i, const void* from, int64_t stride) {
@@ -46,10 +42,21 @@ inline void multiply(int to, int a, int b) {
       float sum;
       std::memcpy(&sum, tiles[to].rows[row] + 4 * column, 4);
       for (int k = 0; k < 32; ++k)
-        sum += widened(tiles[a], row, k) * widened(tiles[b], k / 2, 2 * column + k % 2);
-      if (!configured) sum = NAN;  // a CPU would stop the process
+        sum += value(tiles[a], row, k) * value(tiles[b], k / 2, 2 * column + k % 2);
+      if (!configured || !permitted) sum = NAN;
       std::memcpy(tiles[to].rows[row] + 4 * column, &sum, 4);
     }
+}
+
+// What Linux answers: ARCH_GET_XCOMP_SUPP, then ARCH_REQ_XCOMP_PERM
+inline long arch_prctl(int code, uint64_t* supported) {
+  *supported = 1 << 18;
+  return code == 0x1021 ? 0 : -1;
+}
+
+inline long arch_prctl(int code, int feature) {
+  permitted = code == 0x1023 && feature == 18;
+  return permitted ? 0 : -1;
 }
 
 }  // namespace software
@@ -66,4 +73,4 @@ inline void multiply(int to, int a, int b) {
 #define _tile_loadd software::load
 #define _tile_stored software::store
 #define _tile_dpbf16ps software::multiply
-#define syscall(...) 0L
+#define syscall(number, code, argument) software::arch_prctl(code, argument)

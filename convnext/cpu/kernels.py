@@ -50,7 +50,7 @@ class FeatureMap:
 
     def __init__(self, values: np.ndarray, channels: int) -> None:
         count, groups, height, width, _ = values.shape
-        same("a map's channel groups", groups * CHANNEL_GROUP, whole(channels))
+        same("the padded channels of a map", groups * CHANNEL_GROUP, whole(channels))
         self.values, self.channels = values, channels
         self.size = (count, height - 2 * BORDER, width - 2 * BORDER)
         data = address("a map", values, (count, groups, height, width, CHANNEL_GROUP))

@@ -165,24 +165,29 @@ def _unrecordable() -> RuntimeError:
     )
 
 
-class Process:
-    """This process, and how many threads the kernels take in it."""
+class Threads:
+    """How many threads the kernels take."""
 
     def __init__(self) -> None:
-        self.pid, self.forked_with = os.getpid(), 1
+        self.just_forked, self.parents = False, 1
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self.fork)
 
-    def threads(self) -> int:
+    def fork(self) -> None:
+        self.just_forked = True
+
+    def count(self) -> int:
         """As many as torch has. In a child of fork, torch would wait for ever for threads that only
         its parent has; there it is told to use one, as DataLoader's workers do, and the kernels,
         which start threads of their own, use as many as before."""
         count = torch.get_num_threads()
-        if self.pid != os.getpid():
-            self.pid, self.forked_with = os.getpid(), count
+        if self.just_forked:
+            self.just_forked, self.parents = False, count
             torch.set_num_threads(1)
-        return max(count, self.forked_with)
+        return max(count, self.parents)
 
 
-PROCESS = Process()
+THREADS = Threads()
 
 
 class FastEncoder(nn.Module):
@@ -200,6 +205,6 @@ class FastEncoder(nn.Module):
         if torch.is_grad_enabled() and pixel_values.requires_grad:
             raise RuntimeError("a fast network has no gradients; use the one it was made from")
         images = pixel_values.detach().float().numpy()
-        maps = self.network(images, PROCESS.threads(), output_hidden_states)
+        maps = self.network(images, THREADS.count(), output_hidden_states)
         nchw = tuple(torch.from_numpy(one).permute(0, 3, 1, 2) for one in maps)
         return ConvNextEncoderOutput(nchw[-1], nchw if output_hidden_states else ())

@@ -1,13 +1,17 @@
 """fast() computes the same function, in kernels and in graphs of constants."""
 
+import copy
+import pickle
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from convnext import cpu
+from convnext.cpu import building, library
 from convnext.tf import TFConvNextForImageClassification, TFConvNextModel, fast
 from tests import loud
+from tests.kernel_builds import BUILDS
 from tests.tf import tiny
 
 TOLERANCES = {"float64": 1e-13, "float32": 1e-5}  # measured: 1e-15, 4e-7
@@ -29,7 +33,16 @@ CASES = [
     for dtype in TOLERANCES
     if form == "graphs" or (dtype == "float32" and "tanh" not in name)
 ]
-BFLOAT16 = [form for form in FORMS if form == "graphs" or cpu.has_bfloat16()]
+
+
+@pytest.fixture
+def software_bfloat16(monkeypatch):
+    """Kernels of a CPU that multiplies bfloat16, on any."""
+    flags = [*building.FLAGS, *BUILDS["bfloat16 dot products"]]
+    monkeypatch.setattr(building, "FLAGS", flags)
+    library.library.cache_clear()
+    yield
+    library.library.cache_clear()
 
 
 def pixels(model, count=2, height=37, width=70):
@@ -54,7 +67,8 @@ def test_every_map_agrees(form, name, dtype):
     assert error(quick, model, pixels(model).astype(dtype)) < TOLERANCES[dtype]
 
 
-@pytest.mark.parametrize("form", BFLOAT16)
+@pytest.mark.usefixtures("software_bfloat16")
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", ["bfloat16", "mixed_bfloat16"])
 def test_bfloat16_is_as_close_as_the_model_in_bfloat16(name, form):
     model, plain = tiny.classifier(), tiny.classifier(dtype="mixed_bfloat16")
@@ -144,8 +158,9 @@ def test_within_a_model_of_keras():
     assert np.allclose(whole.predict(images, verbose=0), model(images).logits, atol=1e-4)
 
 
-def test_no_image_at_all():
-    quick = fast(tiny.classifier())
+@pytest.mark.parametrize("form", FORMS)
+def test_no_image_at_all(form):
+    quick = fast(tiny.classifier(), **FORMS[form])
     assert quick(tiny.images()[:0]).logits.shape == (0, 3)
 
 
@@ -159,6 +174,9 @@ def test_what_it_cannot_do_is_said(tmp_path, form):
         quick.save_pretrained(tmp_path / "folder")
     with pytest.raises(RuntimeError, match="save the one it was made from"):
         quick.save(tmp_path / "model.keras")
+    for copied in (copy.deepcopy, pickle.dumps):
+        with pytest.raises(RuntimeError, match="save the one it was made from"):
+            copied(quick)
     for given in (quick, "model"):
         with pytest.raises(TypeError, match=r"a network of convnext\.tf with weights, got "):
             fast(given)
