@@ -127,7 +127,7 @@ class PreTrainedModel(Owner, Fitting, Exporting):
             PortError (a ValueError): the model was changed by hand, or quantised, and config.json
                 cannot say so; nothing is written.
         """
-        self.check_parts()
+        self._check_parts()
         check_plain(self)
         save_folder(
             save_directory, self.config, canonical_values(self), max_shard_size=max_shard_size
@@ -145,18 +145,18 @@ class PreTrainedModel(Owner, Fitting, Exporting):
             )
         super().save(filepath, **kwargs)
 
-    def note_parts(self) -> None:
+    def _note_parts(self) -> None:
         """Remember the layers as they are now: these are what the config says."""
         self._made_of = Description.of(self)
 
-    def check_parts(self) -> None:
+    def _check_parts(self) -> None:
         """Raises PortError where a layer was replaced or changed since."""
         self._made_of.check(self)
 
     def get_config(self) -> dict[str, Any]:
         """What makes the model again; raises PortError where the config no longer says it."""
         if keras.saving.get_registered_name(type(self)).startswith("convnext>"):
-            self.check_parts()  # a user's class says itself what it is made of
+            self._check_parts()  # a user's class says itself what it is made of
         return {
             "config": self.config.to_dict(),
             "data_format": self.data_format,
