@@ -88,9 +88,13 @@ def _settings(layer: Any) -> Mapping[str, Any]:
     if isinstance(layer, Owner):
         values = {name: getattr(layer, name) for name in getattr(layer, "settings", ())}
         return {name: getattr(value, "shape", value) for name, value in values.items()}
+    try:
+        config = layer.get_config()
+    except NotImplementedError:  # of layers that say nothing of themselves, the class must do
+        return {}
     return {
         name: value
-        for name, value in layer.get_config().items()
+        for name, value in config.items()
         if name not in _NEUTRAL and not name.endswith(_TRAINING)
     }
 

@@ -134,15 +134,18 @@ class PreTrainedModel(Owner, Fitting, Exporting):
         )
 
     def save(self, filepath: str | os.PathLike[str], **kwargs: Any) -> None:
-        """Write a .keras file, as `keras.Model.save`; raises ValueError for HDF5.
+        """Write a .keras file, as `keras.Model.save`.
 
-        Keras would write a whole model into .h5 and find no class of it when it is loaded.
+        Raises:
+            ValueError: the name is of HDF5: Keras would write it, and find no class to load it.
+            PortError (a ValueError): the model was changed by hand, and its config cannot say so.
         """
         if str(filepath).endswith((".h5", ".hdf5")):
             raise ValueError(
                 f"{filepath}: Keras cannot load models of this class from .h5 files; give a name "
                 "that ends in .keras, or save_weights() one that ends in .weights.h5"
             )
+        self.get_config()  # whatever it refuses, it refuses before Keras begins to write
         super().save(filepath, **kwargs)
 
     def _note_parts(self) -> None:
