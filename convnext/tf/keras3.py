@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import warnings
 
+from convnext.errors import missing
+
 try:
     import keras
 except ImportError as error:
-    raise ImportError("convnext.tf needs Keras 3: pip install 'convnext[tf]'") from error
+    raise ImportError(missing("convnext.tf", "tensorflow", "keras")) from error
 if keras.__version__.startswith("2."):
     raise ImportError(
         f"convnext.tf needs Keras 3, and keras is {keras.__version__}: pip install 'keras>=3'"

@@ -7,14 +7,13 @@ from typing import Any, ClassVar
 
 import keras
 
+from convnext.checkpoints.params import NORM_EPS
 from convnext.config import ConvNextConfig
 from convnext.tf.initialization import weight_values
 
 
 class Owner(keras.layers.Layer):
     """A layer of layers: one that is replaced is forgotten, and TensorFlow sees all of them."""
-
-    settings: ClassVar[tuple[str, ...]] = ()  # attributes that decide what it computes
 
     def __setattr__(self, name: str, value: Any) -> None:
         old = vars(self).get(name)
@@ -41,6 +40,8 @@ class Composite(Owner):
         owner: the layer that it is part of, which gives it its precision, data format and path.
         kwargs: as of every Keras layer.
     """
+
+    settings: ClassVar[tuple[str, ...]] = ()  # attributes that decide what it computes
 
     def __init__(self, owner: Any = None, **kwargs: Any) -> None:
         if owner is not None:
@@ -117,11 +118,20 @@ def dense(
     return _built(layer, owner, (None, inputs))
 
 
-def classifier(owner: Any, config: ConvNextConfig) -> keras.layers.Layer:
-    """The linear layer on the pooled vector; nothing where there are no labels."""
-    if config.num_labels == 0:
-        return keras.layers.Identity(name="classifier", dtype=owner.dtype_policy)
-    return dense(owner, "classifier", config, config.hidden_sizes[-1], config.num_labels)
+def downsampling(owner: Any, config: ConvNextConfig, before: int, width: int) -> list[Any]:
+    """Half the height and width: a LayerNorm, then a convolution of stride 2."""
+    return [
+        norm(owner, "downsampling_layer.0", before, NORM_EPS),
+        conv(owner, "downsampling_layer.1", config, before, width, 2),
+    ]
+
+
+def layer_scale(owner: Any, config: ConvNextConfig, width: int) -> Any:
+    """A factor for each channel (Touvron et al., 2021), or None where the config has none."""
+    if not config.has_layer_scale:
+        return None
+    initial = keras.initializers.Constant(config.layer_scale_init_value)
+    return owner.add_weight(shape=(width,), initializer=initial, name="layer_scale_parameter")
 
 
 def _built(layer: Any, owner: Any, shape: tuple[int | None, ...]) -> keras.layers.Layer:

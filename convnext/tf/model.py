@@ -22,8 +22,18 @@ from convnext.outputs import (
     ConvNextModelOutput,
     as_asked,
 )
+from convnext.tf.heads import Classifying, classifier
 from convnext.tf.inputs import check_pixel_values, from_nhwc, of_no_image, to_nhwc, unpacked
-from convnext.tf.layers import Composite, classifier, conv, dense, depthwise, norm, scope
+from convnext.tf.layers import (
+    Composite,
+    conv,
+    dense,
+    depthwise,
+    downsampling,
+    layer_scale,
+    norm,
+    scope,
+)
 from convnext.tf.losses import classification_loss
 from convnext.tf.ops import form
 from convnext.tf.plain_ops import average, gelu, gelu_tanh
@@ -87,7 +97,7 @@ class TFConvNextLayer(Composite):
     """The block: map (N, H, W, C) -> the same shape."""
 
     settings = ("act", "layer_scale_parameter")
-    checkpointing = False  # whether the branch is computed again for its gradient
+    checkpointing = False  # True: the branch is computed again for its gradient
 
     def __init__(
         self, config: ConvNextConfig, width: int, drop_path_rate: float, **kwargs: Any
@@ -99,15 +109,7 @@ class TFConvNextLayer(Composite):
         self.pwconv1 = dense(self, "pwconv1", config, width, EXPANSION * width)
         self.act = ACTIVATIONS[config.hidden_act]
         self.pwconv2 = dense(self, "pwconv2", config, EXPANSION * width, width)
-        self.layer_scale_parameter = (
-            self.add_weight(
-                shape=(width,),
-                initializer=keras.initializers.Constant(config.layer_scale_init_value),
-                name="layer_scale_parameter",
-            )
-            if config.has_layer_scale
-            else None
-        )
+        self.layer_scale_parameter = layer_scale(self, config, width)
         self.drop_path = TFConvNextDropPath(drop_path_rate, owner=self, name="drop_path")
 
     def branch(self, x: Any, training: bool) -> Any:
@@ -131,14 +133,7 @@ class TFConvNextStage(Composite):
     def __init__(self, config: ConvNextConfig, stage: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         width, before = config.hidden_sizes[stage], config.hidden_sizes[max(stage - 1, 0)]
-        self.downsampling_layer = (
-            [
-                norm(self, "downsampling_layer.0", before, NORM_EPS),
-                conv(self, "downsampling_layer.1", config, before, width, 2),
-            ]
-            if stage > 0
-            else []
-        )
+        self.downsampling_layer = downsampling(self, config, before, width) if stage > 0 else []
         self.layers = [
             TFConvNextLayer(config, width, rate, owner=self, name=f"layers.{block}")
             for block, rate in enumerate(config.drop_path_rates[stage])
@@ -146,8 +141,8 @@ class TFConvNextStage(Composite):
 
     def call(self, x: Any, training: bool = False) -> Any:
         if self.downsampling_layer:
-            norm, conv = self.downsampling_layer
-            x = conv(form(x, training).layer_norm(norm, x))
+            layernorm, convolution = self.downsampling_layer
+            x = convolution(form(x, training).layer_norm(layernorm, x))
         for layer in self.layers:
             x = layer(x, training=training)
         return x
@@ -187,7 +182,8 @@ class TFConvNextModel(PreTrainedModel):
 
     Args:
         config: what to build; a new model has fresh weights.
-        data_format: "channels_first" or "channels_last", of images and returned maps.
+        data_format: "channels_first" or "channels_last", of images and returned maps. The default
+            is what ConvNextFeatureExtractor makes; keras.config.image_data_format() is not asked.
         kwargs: `name`, `dtype` (or a dtype policy) and `trainable`, as every Keras layer has.
     """
 
@@ -202,7 +198,7 @@ class TFConvNextModel(PreTrainedModel):
         self.layernorm = norm(
             self, "layernorm", self.config.hidden_sizes[-1], self.config.layer_norm_eps
         )
-        self.note_parts()
+        self._note_parts()
 
     def call(
         self,
@@ -244,7 +240,7 @@ class TFConvNextModel(PreTrainedModel):
 
 
 @keras.saving.register_keras_serializable("convnext")
-class TFConvNextForImageClassification(PreTrainedModel):
+class TFConvNextForImageClassification(Classifying):
     """The network with a linear classifier on the pooled vector.
 
     Trains with `compile` and `fit` on ordinary Keras losses and metrics, which see the logits; or
@@ -252,7 +248,8 @@ class TFConvNextForImageClassification(PreTrainedModel):
 
     Args:
         config: what to build; with `num_labels=0` the logits are the pooled vector.
-        data_format: "channels_first" or "channels_last", of images and returned maps.
+        data_format: "channels_first" or "channels_last", of images and returned maps. The default
+            is what ConvNextFeatureExtractor makes; keras.config.image_data_format() is not asked.
         kwargs: `name`, `dtype` (or a dtype policy) and `trainable`, as every Keras layer has.
     """
 
@@ -267,7 +264,7 @@ class TFConvNextForImageClassification(PreTrainedModel):
                 self.config, data_format=data_format, dtype=self.dtype_policy, name="convnext"
             )
         self.classifier = classifier(self, self.config)
-        self.note_parts()
+        self._note_parts()
 
     def call(
         self,
@@ -312,12 +309,3 @@ class TFConvNextForImageClassification(PreTrainedModel):
             loss = classification_loss(logits, labels, self.config.problem_type)
             result = ConvNextClassifierLossOutput(loss, logits, output.hidden_states)
         return as_asked(result, self.config.return_dict if return_dict is None else return_dict)
-
-    def reset_classifier(self, num_labels: int) -> None:
-        """A fresh classifier for so many classes, named LABEL_i; 0 leaves it out.
-
-        A compiled model must be compiled again, since its optimizer knows the old variables.
-        """
-        self.config = self.config.replace(num_labels=num_labels)
-        self.classifier = classifier(self, self.config)
-        self.note_parts()

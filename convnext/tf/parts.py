@@ -54,7 +54,7 @@ def check_plain(model: keras.Model) -> None:
 
 def check_as_made(model: Any) -> None:
     """Raises PortError unless every layer holds the very variables that the config says."""
-    model.check_parts()
+    model._check_parts()
     check_plain(model)
     for path, layer in walk(model):
         if getattr(layer, "lora_enabled", False):
@@ -88,11 +88,15 @@ def walk(layer: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 def _settings(layer: Any) -> Mapping[str, Any]:
     if isinstance(layer, Owner):
-        values = {name: getattr(layer, name) for name in layer.settings}
+        values = {name: getattr(layer, name) for name in getattr(layer, "settings", ())}
         return {name: getattr(value, "shape", value) for name, value in values.items()}
+    try:
+        config = layer.get_config()
+    except NotImplementedError:  # of layers that say nothing of themselves, the class must do
+        return {}
     return {
         name: value
-        for name, value in layer.get_config().items()
+        for name, value in config.items()
         if name not in _NEUTRAL and not name.endswith(_TRAINING)
     }
 

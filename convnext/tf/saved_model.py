@@ -44,7 +44,7 @@ def export_saved_model(
     spec = tf.nest.flatten(input_signature or any_size)
     with plain_operations():
         archive.add_endpoint("serve", serve, input_signature=spec)
-    archive.write_out(os.fspath(filepath), verbose=verbose)
+        archive.write_out(os.fspath(filepath), verbose=verbose)
 
 
 def _named(model: Any, pixel_values: tf.Tensor) -> dict[str, tf.Tensor]:

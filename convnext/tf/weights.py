@@ -127,36 +127,39 @@ class PreTrainedModel(Owner, Fitting, Exporting):
             PortError (a ValueError): the model was changed by hand, or quantised, and config.json
                 cannot say so; nothing is written.
         """
-        self.check_parts()
+        self._check_parts()
         check_plain(self)
         save_folder(
             save_directory, self.config, canonical_values(self), max_shard_size=max_shard_size
         )
 
     def save(self, filepath: str | os.PathLike[str], **kwargs: Any) -> None:
-        """Write a .keras file, as `keras.Model.save`; raises ValueError for HDF5.
+        """Write a .keras file, as `keras.Model.save`.
 
-        Keras would write a whole model into .h5 and find no class of it when it is loaded.
+        Raises:
+            ValueError: the name is of HDF5: Keras would write it, and find no class to load it.
+            PortError (a ValueError): the model was changed by hand, and its config cannot say so.
         """
         if str(filepath).endswith((".h5", ".hdf5")):
             raise ValueError(
                 f"{filepath}: Keras cannot load models of this class from .h5 files; give a name "
                 "that ends in .keras, or save_weights() one that ends in .weights.h5"
             )
+        self.get_config()  # whatever it refuses, it refuses before Keras begins to write
         super().save(filepath, **kwargs)
 
-    def note_parts(self) -> None:
+    def _note_parts(self) -> None:
         """Remember the layers as they are now: these are what the config says."""
         self._made_of = Description.of(self)
 
-    def check_parts(self) -> None:
+    def _check_parts(self) -> None:
         """Raises PortError where a layer was replaced or changed since."""
         self._made_of.check(self)
 
     def get_config(self) -> dict[str, Any]:
         """What makes the model again; raises PortError where the config no longer says it."""
         if keras.saving.get_registered_name(type(self)).startswith("convnext>"):
-            self.check_parts()  # a user's class says itself what it is made of
+            self._check_parts()  # a user's class says itself what it is made of
         return {
             "config": self.config.to_dict(),
             "data_format": self.data_format,

@@ -91,3 +91,38 @@ def test_fast_returns_a_plain_copy_and_says_so(checkpoint):
         quick = fast(model)
     pixels = loud.images(config).astype("float32")
     assert np.array_equal(quick(pixels).logits, model(pixels).logits)
+
+
+def test_a_symbolic_input_of_any_size():
+    model = TFConvNextForImageClassification(loud.CONFIGS["two stages"])
+    channels = model.config.num_channels
+    images = keras.Input((channels, None, None))
+    whole = keras.Model(images, model(images).logits)
+    assert whole.output_shape == (None, model.config.num_labels)
+    pixels = loud.images(model.config).astype("float32")
+    assert np.array_equal(whole(pixels), model(pixels).logits)
+
+
+def test_lora_weights_are_merged(tmp_path):
+    model = TFConvNextForImageClassification(loud.CONFIGS["two stages"])
+    model.classifier.enable_lora(2)
+    model.classifier.lora_kernel_b.assign(model.classifier.lora_kernel_b + 0.1)
+    model.save_pretrained(tmp_path)
+    again = TFConvNextForImageClassification.from_pretrained(tmp_path)
+    pixels = loud.images(model.config).astype("float32")
+    assert np.allclose(again(pixels).logits, model(pixels).logits, atol=1e-5)
+
+
+def test_gradient_checkpointing_gives_the_same_loss():
+    config = loud.CONFIGS["two stages"].replace(layer_scale_init_value=1.0)
+    pixels, losses = loud.images(config, 4).astype("float32"), []
+    for enabled in (False, True):
+        keras.utils.set_random_seed(0)
+        model = TFConvNextForImageClassification(config)
+        if enabled:
+            model.gradient_checkpointing_enable()
+        model.compile("adam")  # and the model's own loss
+        history = model.fit(pixels, np.array([0, 1, 2, 3]), epochs=3, shuffle=False, verbose=0)
+        losses.append(history.history["loss"])
+    assert np.allclose(*losses, rtol=1e-4)
+    assert losses[0][-1] < losses[0][0]

@@ -73,10 +73,31 @@ def test_the_block_blocks(module):
     assert "ImportError" in done.stderr or "ModuleNotFoundError" in done.stderr
 
 
-def test_legacy_keras_is_refused():
-    done = run("import convnext.tf", TF_USE_LEGACY_KERAS="1")
+LEGACY = """
+import numpy, warnings
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    from convnext.tf import TFConvNextModel
+from convnext import ConvNextConfig
+print([str(each.message)[:52] for each in caught if "TF_USE_LEGACY" in str(each.message)])
+model = TFConvNextModel(ConvNextConfig(depths=(1,), hidden_sizes=(4,)))
+print(model.predict(numpy.zeros((1, 3, 8, 8), "float32"), verbose=0).pooler_output.shape)
+"""
+
+
+def test_the_wish_for_legacy_keras_names_who_set_it_and_does_not_matter():
+    done = run(LEGACY, TF_USE_LEGACY_KERAS="1")
+    said = "TF_USE_LEGACY_KERAS, which transformers sets for its"
+    assert done.stdout == f"['{said}']\n(1, 4)\n", done.stderr
+
+
+def test_keras_2_is_refused():
+    done = run(
+        "import types; sys.modules['keras'] = keras = types.ModuleType('keras')\n"
+        "keras.__version__ = '2.15.0'\nimport convnext.tf"
+    )
     assert done.returncode == 1
-    assert "written for Keras 3, and TF_USE_LEGACY_KERAS asks for Keras 2: unset it" in done.stderr
+    assert "convnext.tf needs Keras 3, and keras is 2.15.0" in done.stderr
 
 
 def test_it_asks_for_keras_by_name():
