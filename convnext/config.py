@@ -186,9 +186,13 @@ class ConvNextConfig(Assignable):
         derived = {follower for name in changes for follower in _FOLLOWERS.get(name, ())}
         return super().replace(**dict.fromkeys(derived) | changes)
 
-    def bind(self, names: Sequence[str] = NETWORK) -> None:
-        """Refuse, from now on, assignments that change these fields; a network calls this."""
-        super().bind(names)
+    def bind_network(self, *, head: bool) -> None:
+        """Refuse, from now on, assignments that a network of this config cannot follow.
+
+        Args:
+            head: whether it has a classifier, whose rows are the labels.
+        """
+        self.bind([name for name in NETWORK if head or name != "num_labels"])
 
     def to_dict(self) -> dict[str, Any]:
         """Every field, `model_type`, `stage_names` and the extra keys, as JSON types."""

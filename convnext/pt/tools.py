@@ -135,6 +135,7 @@ class ForTools(nn.Module):
         self.config = self.base_model.config = self.config.replace(
             num_labels=num_classes, id2label=id2label, label2id=None
         )
+        self.config.bind_network(head=True)
         self.classifier = new.to(self.device, self.dtype).train(self.training)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:

@@ -42,6 +42,7 @@ class PreTrainedModel(ForTools):
         if not isinstance(config, ConvNextConfig):
             raise TypeError(f"config must be a ConvNextConfig, got {type(config).__name__}")
         self.config = config
+        config.bind_network(head=self.parts.head)
         keep_freed_memory()
 
     def __prepare_scriptable__(self) -> nn.Module:
@@ -232,9 +233,8 @@ class PreTrainedModel(ForTools):
         if "parts" in vars(cls):
             return ()  # a class of this library
         names = parameters(ConvNextConfig(), HEADED)
-        return tuple(sorted({name.partition(".")[0] + "." for name in names})) + (
-            f"{cls.base_model_prefix}.",
-        )
+        own = {name.partition(".")[0] + "." for name in names}
+        return (*sorted(own), f"{cls.base_model_prefix}.")
 
     @classmethod
     def _empty(cls, config: ConvNextConfig) -> Any:

@@ -26,6 +26,7 @@ class Classifying(PreTrainedModel):
 
         A compiled model must be compiled again, since its optimizer knows the old variables.
         """
-        self.config = self.config.replace(num_labels=num_labels)
+        self.config = self.convnext.config = self.config.replace(num_labels=num_labels)
+        self.config.bind_network(head=True)
         self.classifier = classifier(self, self.config)
         self._note_parts()

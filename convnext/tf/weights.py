@@ -39,6 +39,7 @@ class PreTrainedModel(Owner, Fitting, Exporting):
         if not isinstance(config, ConvNextConfig):
             raise TypeError(f"config must be a ConvNextConfig, got {type(config).__name__}")
         self.config = config
+        config.bind_network(head=self.parts.head)
         self.data_format = checks.one_of("data_format", data_format, tuple(AXES))
         self.built = True  # every layer is, by its constructor: no call is needed before saving
 

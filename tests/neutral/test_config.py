@@ -180,7 +180,7 @@ def test_other_names_are_kept_with_the_extra_keys():
 
 def test_what_a_built_network_cannot_follow_is_refused():
     config = ConvNextConfig(num_labels=3)
-    config.bind()
+    config.bind_network(head=True)
     config.id2label = dict(enumerate("abc"))
     config.problem_type = "regression"
     for change in ({"num_labels": 4}, {"id2label": {0: "a"}}, {"drop_path_rate": 0.1}):
@@ -191,7 +191,7 @@ def test_what_a_built_network_cannot_follow_is_refused():
         assert copied == config
         copied.num_labels = 4
     headless = ConvNextConfig()
-    headless.bind(["depths"])
+    headless.bind_network(head=False)
     headless.num_labels = 0
     with pytest.raises(TypeError, match="unhashable"):
         hash(config)
