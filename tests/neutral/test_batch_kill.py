@@ -27,10 +27,18 @@ def results_in(journal):
         file.close()
 
 
-def kill_at_a_random_moment(process, journal, moment):
+def wait_for(process, happened):
     deadline = time.monotonic() + WAIT
-    while not journal.exists() and process.poll() is None and time.monotonic() < deadline:
+    while not happened() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
+
+
+def kill_at_a_random_moment(process, journal, moment, *, after_results):
+    """After the journal is there, or after results were committed to it by this process."""
+    wait_for(process, journal.exists)
+    if after_results and journal.exists():
+        before = journal.stat().st_mtime_ns
+        wait_for(process, lambda: not journal.exists() or journal.stat().st_mtime_ns != before)
     time.sleep(moment)
     process.kill()
     # returns only when the decoding processes, which share these pipes, have ended too
@@ -41,10 +49,11 @@ def test_killed_again_and_again(tmp_path):
     paths = classifying.save_images(tmp_path / "images", IMAGES)
     target, journal = tmp_path / "out.csv", tmp_path / "out.csv.unfinished"
     moments, found = random.Random(4), []
-    for _ in range(KILLS):
+    for kill in range(KILLS):
         if target.exists():
             break
-        kill_at_a_random_moment(start(tmp_path / "images", target), journal, moments.random())
+        process = start(tmp_path / "images", target)
+        kill_at_a_random_moment(process, journal, moments.random(), after_results=kill % 2 == 1)
         found.append(results_in(journal) if journal.exists() else IMAGES)
     assert any(0 < count < IMAGES for count in found), found  # or nothing was put to the test
     assert found == sorted(found)
