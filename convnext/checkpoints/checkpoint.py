@@ -39,9 +39,9 @@ class Checkpoint:
         tensors: canonical name -> tensor in PyTorch's layout, in forward order.
         preprocessing: its own, or the default where `preprocessing_notes` say so.
         left_out: tensors of a larger model around the network.
-        extra: tensors of a class that has more than the network, by their names in the file.
         notes: what was assumed, chosen or left out, a sentence each.
         preprocessing_notes: the same of `preprocessing`.
+        extra: tensors of a class that has more than the network, by their names in the file.
     """
 
     source: Source
@@ -52,9 +52,9 @@ class Checkpoint:
     tensors: Mapping[str, Tensor]
     preprocessing: Preprocessing
     left_out: tuple[str, ...] = ()
-    extra: Mapping[str, Tensor] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     preprocessing_notes: tuple[str, ...] = ()
+    extra: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def all_notes(self) -> tuple[str, ...]:

@@ -56,7 +56,7 @@ def in_graph() -> bool:
 
 def laid_out(pixel_values: Tensor) -> Tensor:
     """Images channels last in memory, as every map is; graphs leave that to their compiler."""
-    if in_graph() or not isinstance(pixel_values, Tensor):
+    if in_graph() or type(pixel_values) is not Tensor or _is_watched(pixel_values):
         return pixel_values
     return pixel_values.contiguous(memory_format=torch.channels_last)
 

@@ -69,8 +69,13 @@ def whole_state(model: nn.Module) -> dict[str, Any]:
 
     A sharded model (FSDP2, tensor parallel) is put together by all its processes, which all have
     to call this.
+
+    Raises:
+        PortError: it holds more than tensors, as torch's quantised modules do.
     """
     state: dict[str, Any] = dict(model.state_dict())
+    if odd := [name for name, value in state.items() if not torch.is_tensor(value)]:
+        raise PortError(f"{odd[0]} is no tensor; save a quantised network with torch.save")
     if any(value.is_meta for value in state.values()):
         state |= _offloaded(model)
     for name, value in state.items():

@@ -31,7 +31,9 @@ def test_lora_trains_and_merges(target):
     with torch.no_grad():
         assert networks.error(adapted(tiny.images()).logits, after) < 5e-6
     assert networks.error(after, before) > 1e-3
-    assert networks.error(adapted.merge_and_unload()(tiny.images()).logits, after) < 5e-5
+    if isinstance(target, list):  # PEFT merges no grouped convolutions
+        merged = adapted.merge_and_unload()
+        assert networks.error(merged(tiny.images()).logits, after) < 5e-5
 
 
 def test_torchs_dynamic_quantisation_takes_every_linear_layer():
@@ -45,7 +47,7 @@ def test_torchs_dynamic_quantisation_takes_every_linear_layer():
     with torch.no_grad():
         found = quantised(tiny.images()).logits
     assert networks.error(found, model(tiny.images()).logits) < 0.1  # 8 bits
-    with pytest.raises(PortError):
+    with pytest.raises(PortError, match=r"save a quantised network with torch\.save"):
         quantised.save_pretrained("never")
 
 
