@@ -29,7 +29,9 @@ class Description:
     def check(self, model: keras.Model) -> None:
         """Raises PortError where the model is of other layers by now."""
         now = self.of(model).layers
-        changed = [path for path in {**self.layers, **now} if self.layers.get(path) != now.get(path)]
+        changed = [
+            path for path in {**self.layers, **now} if self.layers.get(path) != now.get(path)
+        ]
         if changed:
             path = changed[0]
             raise PortError(
