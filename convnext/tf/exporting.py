@@ -58,7 +58,7 @@ class Exporting(keras.Model):
         else:
             kwargs.setdefault("input_signature", [any_images(self)])
             with plain_operations():
-                self._functional().export(filepath, format=format, **kwargs)
+                self._functional().export(os.fspath(filepath), format=format, **kwargs)
 
     def _functional(self) -> keras.Model:
         """The same network as Keras' exporters know them: one input, a dict of tensors."""

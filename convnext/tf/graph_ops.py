@@ -24,10 +24,11 @@ def in_graph() -> bool:
 
 
 def form(x: tf.Tensor, training: bool) -> Plain:
-    """The form for maps or vectors like x, in a graph."""
+    """The form for maps (N, H, W, C) or vectors (N, C) like x, in a graph."""
     if not training:
         return INFERENCE
-    return TRAINING_ANY_SIZE if None in x.shape[1:-1] else TRAINING
+    one_size = len(x.shape) == 4 and None not in x.shape[1:3]
+    return TRAINING if one_size else TRAINING_ANY_SIZE
 
 
 class Inference(Plain):

@@ -125,6 +125,8 @@ def test_graphs_leave_the_plain_forms():
     assert type(ops.form(X)) is Plain  # layer by layer
     assert type(in_graph(ops.form, X)) is graph_ops.Inference
     assert type(in_graph(ops.form, X, True)) is graph_ops.Training
+    for any_size in (tf.TensorSpec([2, None, None, 4]), tf.TensorSpec([None, 4])):
+        assert type(in_graph(ops.form, any_size, True)) is graph_ops.TrainingAnySize
 
 
 @pytest.mark.parametrize("reason", REASONS)
