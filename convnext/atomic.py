@@ -89,7 +89,7 @@ def _put(built: Path, folder: Path, stale: Callable[[str], bool], *, whole: bool
                 if path.name not in written and not _is_stale(path, stale):
                     path.rename(folder / path.name)
             return
-    for name in written:
+    for name in sorted(written):
         (built / name).replace(folder / name)
     for path in folder.iterdir():
         if path.name not in written and _is_stale(path, stale):

@@ -223,9 +223,9 @@ def _by_widths(blocks: Sequence[int], stages: Sequence[int]) -> Iterator[list[in
         return
     first = [n for found, count in counts for n in (found - count + 1, *[1] * (count - 1))]
     last = [n for found, count in counts for n in (*[1] * (count - 1), found - count + 1)]
-    yield last
-    if first != last:
-        yield first
+    yield first
+    if last != first:
+        yield last
 
 
 def _block(shape: ShapeOf, stage: int, block: int) -> object:

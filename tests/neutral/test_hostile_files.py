@@ -202,9 +202,9 @@ def test_depths_are_read_off_the_widths():
     by_widths = recognition._by_widths
     assert list(by_widths([1, 1, 2, 3, 3], [1, 2, 3])) == [[2, 1, 2]]
     assert list(by_widths([1, 1, 2], [1, 1, 2])) == [[1, 1, 1]]
-    assert list(by_widths([1, 1, 1, 2], [1, 1, 2])) == [[1, 2, 1], [2, 1, 1]]
+    assert list(by_widths([1, 1, 1, 2], [1, 1, 2])) == [[2, 1, 1], [1, 2, 1]]
     assert list(by_widths([1, 2], [1, 1, 2])) == list(by_widths([1, 3], [1, 2])) == []
-    assert list(by_widths([8] * 4000, [8] * 2000)) == [[*[1] * 1999, 2001], [2001, *[1] * 1999]]
+    assert list(by_widths([8] * 4000, [8] * 2000)) == [[2001, *[1] * 1999], [*[1] * 1999, 2001]]
 
 
 def test_a_width_of_zero(tmp_path):

@@ -414,6 +414,16 @@ def legacy_parts(path):
     return pickles, keys, values
 
 
+def test_a_length_that_an_old_file_does_not_have(tmp_path, state):
+    save(state, tmp_path / "x.pth", False)
+    magic = (tmp_path / "x.pth").read_bytes()[:15]
+    assert magic.endswith(b".")
+    for step, size in ((b"X", 4), (b"\x8e", 8), (b"\x8b", 4)):
+        length = (2 ** (8 * size - 2)).to_bytes(size, "little")
+        (tmp_path / "x.pth").write_bytes(magic + b"\x80\x02" + step + length)
+        refused(tmp_path / "x.pth", "not a file of torch.save that can be read")
+
+
 def test_values_that_a_file_does_not_have(tmp_path, state):
     path = tmp_path / "x.pth"
     torch.save(state, path, _use_new_zipfile_serialization=False)

@@ -6,8 +6,9 @@ pickles, and then the storages. The pickle is read by `pickle_reader`, values wh
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
-from io import BytesIO
+from io import BufferedReader, BytesIO, FileIO
 from math import prod
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -156,7 +157,7 @@ def _zip(file: OpenedFile) -> tuple[Any, Values]:
 
 def _legacy(file: OpenedFile) -> tuple[Any, Values]:
     """The same of a file from before torch 1.6."""
-    with file.path.open("rb") as stream:
+    with _Bounded(FileIO(file.path)) as stream:
         *_, pickle, keys = (pickle_reader.read(stream) for _ in range(LEGACY_PICKLES))
         at = stream.tell()
     file.check()
@@ -170,6 +171,14 @@ def _legacy(file: OpenedFile) -> tuple[Any, Values]:
     if starts.keys() != pickle.storages.keys() or at > file.size:
         raise ValueError("it has no values for some of its storages")
     return pickle.content, Values(starts, "<")
+
+
+class _Bounded(BufferedReader):
+    """A file that is never asked for more bytes than it has: they would all be allocated."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        left = os.fstat(self.fileno()).st_size - self.tell()
+        return super().read(left if size is None or size < 0 else min(size, left))
 
 
 def _bytes(row: Storage, unknown: int) -> int:
