@@ -6,13 +6,14 @@ they stand, so that a file can only hold as many as it has bytes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from convnext.checkpoints.files import blocks, hdf5_structure, limits
+from convnext.checkpoints.files import blocks, hdf5_attributes, hdf5_structure, limits
+from convnext.checkpoints.files.hdf5_attributes import Texts
 from convnext.checkpoints.files.hdf5_structure import OPAQUE, SIGNATURE, Dataset, UnsupportedError
 from convnext.checkpoints.files.opened import OpenedFile
 from convnext.checkpoints.tensors import Tensor, storage
@@ -44,6 +45,22 @@ def read_from(file: OpenedFile, start: int, size: int) -> dict[str, Tensor]:
         raise PortError(f"{file.path}: damaged or truncated HDF5 file ({error})") from None
     _check_apart(file.path, found, start + size)
     return limits.checked(file.path, size, {row.name: _tensor(file, row) for row in found})
+
+
+def texts(path: Path, names: Collection[str]) -> Texts:
+    """Path of a group and name of an attribute -> its text, for the attributes of these names.
+
+    Raises:
+        PortError: the file is damaged.
+    """
+    file = OpenedFile(path)
+    try:
+        with file.reading() as stream:
+            return hdf5_attributes.texts(stream, 0, file.size, names)
+    except PortError:
+        raise
+    except ValueError as error:
+        raise PortError(f"{path}: damaged or truncated HDF5 file ({error})") from None
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
