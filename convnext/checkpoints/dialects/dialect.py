@@ -36,6 +36,8 @@ class Dialect:
         aliases: (pattern, replacement), tried in order, that bring every spelling a name has had
             to one; the first that matches the whole name counts.
         guests: tensors whose names do not begin with {m} belong to a larger model, and are left.
+        numbered: layers are numbered by class, so that its classifier's name can be another dense
+            layer's.
         headless: the dialect that networks without a classifier are written in; empty: this one.
         final_eps: epsilon of its final norm; None: written in its own config.json.
         fixed: fields of the config for which it can hold only this one value.
@@ -57,6 +59,7 @@ class Dialect:
     words: tuple[str, str] = ("", "")
     aliases: Rewrites = ()
     guests: bool = False
+    numbered: bool = False
     headless: str = ""
     final_eps: float | None = 1e-6
     fixed: Mapping[str, int | str] = field(default_factory=dict)

@@ -130,5 +130,6 @@ KERAS3_APPLICATIONS = Dialect(
     axes=GROUPED,
     prefix="{m}",
     guests=True,
+    numbered=True,
     fixed={"patch_size": 4, "num_stages": 4, "hidden_act": "gelu"},
 )
