@@ -80,8 +80,11 @@ def around(graph: Graph, *, head: bool | None = None) -> Around | None:
     if not stems + own:
         return None
     if len(stems + own) > 1:
-        names = " and ".join(graph.layers[key].name for key in stems + own)
-        raise PortError(f"it holds {len(stems + own)} networks, {names}; say which with prefix=...")
+        prefixes = ", ".join(repr(_prefix(graph.layers[key])) for key in stems + own)
+        raise PortError(
+            f"it holds {len(stems + own)} networks, in Keras 3's format under {prefixes}; say "
+            "which with prefix=..."
+        )
     outputs = list(dict.fromkeys(graph.outputs))
     if len(outputs) != 1:
         names = ", ".join(str(graph.layers[output.layer]) for output in outputs)
@@ -107,6 +110,11 @@ def around(graph: Graph, *, head: bool | None = None) -> Around | None:
     )
     scaling = tuple(layer for layer in before if layer.kind in SCALING)
     return Around(dense, outside, scaling, taken.eps, taken.notes)
+
+
+def _prefix(layer: Layer) -> str:
+    """What the names of a network begin with, by its stem or itself."""
+    return f"{layer.path}/" if layer.is_own else layer.path.rpartition("layers/sequential")[0]
 
 
 STEPS_START = next(iter(STEPS))

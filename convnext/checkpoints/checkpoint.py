@@ -12,6 +12,7 @@ import numpy as np
 
 from convnext import checks, labels
 from convnext.checkpoints import reader, stated, timm_config
+from convnext.checkpoints.dialects import DIALECTS
 from convnext.checkpoints.network import Network, find
 from convnext.checkpoints.params import HEADED_CLASS, Parts
 from convnext.checkpoints.stated import Stated
@@ -152,7 +153,7 @@ def open_checkpoint(
             *read.notes,
             *beside.notes,
             *names,
-            *_assumed(path, told, opened, {*beside.fields, *fields, *found.told}),
+            *_assumed(path, told, opened, found, {*beside.fields, *fields}),
             *found.notes,
         ),
         preprocessing_notes=preprocessing_notes,
@@ -266,19 +267,22 @@ def _check_labels(before: ConvNextConfig | None, after: ConvNextConfig) -> None:
 
 
 def _assumed(
-    path: Path, told: ConvNextConfig | None, config: ConvNextConfig, stated: Collection[str]
+    path: Path,
+    told: ConvNextConfig | None,
+    config: ConvNextConfig,
+    found: Network,
+    given: Collection[str],
 ) -> list[str]:
     """What the names and shapes of a file of weights do not tell."""
     if told is not None:
         return []
     values = {"layer_norm_eps": f"{config.layer_norm_eps:g}", "hidden_act": config.hidden_act}
-    assumed = [f"{field} {value}" for field, value in values.items() if field not in stated]
-    if (
-        config.num_labels
-        and config.label(0) == "LABEL_0"
-        and not {"id2label", "label2id"} & {*stated}
-    ):
+    given = {*given, *found.told}
+    assumed = [f"{field} {value}" for field, value in values.items() if field not in given]
+    named = config.label(0) != "LABEL_0" or {"id2label", "label2id"} & given
+    if config.num_labels and not named:
         assumed.append("class names LABEL_0, LABEL_1, ...")
+    assumed += DIALECTS[found.dialect].untold if "hidden_act" not in given else ()
     if not assumed:
         return []
     return [f"{path.name} has no config with it: {', '.join(assumed)} are assumed"]

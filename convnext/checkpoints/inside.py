@@ -15,10 +15,13 @@ from convnext.errors import PortError
 
 PLACES = 4  # stems that are looked at; real files have one or two
 LEVELS = 6  # parts of a prefix; real ones have up to four
-SHOWN = 4  # names that an error shows
 
 # Names of what stands beside a network while it is trained, and computes nothing of its output.
 BESIDE = ("criterion", "loss", "loss_fn", "loss_func", "metrics", "train_metrics", "val_metrics")
+
+
+# What torch puts into names where it wraps a module, which computes the same without.
+WRAPPERS = ("_orig_mod.", "_checkpoint_wrapped_module.", "_fsdp_wrapped_module.")
 
 
 class Inside(NamedTuple):
@@ -27,6 +30,7 @@ class Inside(NamedTuple):
     prefix: str
     found: Candidate
     names: frozenset[str]  # of the tensors that it was found in, with the prefix
+    copies: tuple[str, ...] = ()  # prefixes of networks with the same values
 
 
 def search(tensors: Tensors, depths: Sequence[int] | None, refusal: PortError) -> Inside:
@@ -50,18 +54,43 @@ def search(tensors: Tensors, depths: Sequence[int] | None, refusal: PortError) -
             except PortError as error:
                 near.append(PortError(f"under {prefix!r}: {error}"))
     if not networks:
-        raise near[-1] if near else refusal
+        raise near[-1] if near else PortError(f"{refusal}{_hint(tensors, depths)}")
     first, *others = networks
     if any(not _are_equal(networks[first].tensors, networks[each].tensors) for each in others):
         names = " and ".join(map(repr, networks))
         raise PortError(
             f"it holds {len(networks)} networks, under {names}; say which with prefix={first!r}"
         )
-    return _inside(first, networks[first], under(tensors, first))
+    found = _inside(first, networks[first], under(tensors, first))
+    return found._replace(copies=tuple(others))
 
 
 def _inside(prefix: str, found: Candidate, tensors: Tensors) -> Inside:
     return Inside(prefix, found, frozenset(prefix + name for name in tensors))
+
+
+def _hint(tensors: Tensors, depths: Sequence[int] | None) -> str:
+    """What can be done about a file that is no network."""
+    if tensors and all(name[0].isdigit() for name in tensors):
+        return (
+            ". Names that are numbers alone come from nn.Sequential or of one child of a model; "
+            "save model.state_dict()"
+        )
+    try:
+        at(tensors, depths, "")
+    except PortError:
+        return ""
+    return "\n  prefix='' takes the ConvNeXt and leaves what is unexpected out"
+
+
+def unwrapped(tensors: Tensors) -> Tensors:
+    """Without the names of torch's wrappers; as they are, if two tensors became one."""
+    found = {}
+    for name, tensor in tensors.items():
+        for wrapper in WRAPPERS:
+            name = name.replace(wrapper, "")
+        found[name] = tensor
+    return found if len(found) == len(tensors) else tensors
 
 
 def under(tensors: Tensors, prefix: str) -> Tensors:

@@ -72,20 +72,20 @@ class Graph:
 
 
 def read(text: str | bytes) -> Graph | None:
-    """The graph of a model; None if it is described by a class of its own, which nobody can read.
+    """The graph of a model; None if it is a class of its own, whose layers no config tells.
 
     Raises:
         ValueError: the text is damaged.
     """
     try:
         model = json.loads(text)
-        if not (_is_model(model) or _is_own(model)):
+        if not isinstance(model, dict) or "config" not in model or not _is_model(model):
             return None
         builder = _Builder()
         outputs = builder.add({**model, "name": "model"}, "", "", ())
         return Graph(builder.finished(), builder.resolved(outputs))
-    except (LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"the model's config ({error!r})") from None
+    except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        raise ValueError(f"its config.json ({error})") from None
 
 
 def _is_own(item: Mapping[str, Any]) -> bool:
@@ -94,7 +94,11 @@ def _is_own(item: Mapping[str, Any]) -> bool:
 
 def _is_model(item: Mapping[str, Any]) -> bool:
     """Whether a layer is a Sequential or functional model."""
-    return not _is_own(item) and isinstance(item["config"].get("layers"), list)
+    return (
+        not _is_own(item)
+        and isinstance(item["config"], dict)
+        and isinstance(item["config"].get("layers"), list)
+    )
 
 
 class _Builder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -27,6 +28,11 @@ UNTOLD = (
     "a file of weights does not tell what takes what, and there may be another function in {}. "
     "head=True says that a dense layer takes the norm of the pooled vector, head=False leaves it "
     'out; a whole model, model.save("x.keras"), tells it itself'
+)
+
+POOLING = (
+    "the file does not tell whether its model pools before the final norm, or at all; here the "
+    "norm follows the average"
 )
 
 
@@ -64,36 +70,36 @@ def find(
     Raises:
         PortError: there is no such network, or it is part of another function.
     """
-    tensors, training = _without_training(read)
+    read, training = _without_training(read)
+    tensors = read.tensors if read.is_keras else inside.unwrapped(read.tensors)
     if prefix is not None:
         found = _apart(tensors, inside.at(tensors, depths, prefix), head)
     elif read.graph is not None and (stands := around.around(read.graph, head=head)) is not None:
-        found = _in_graph(read, tensors, stands, depths)
+        found = _in_graph(read, stands, depths)
     elif read.is_keras:
-        found = _untold(read, tensors, depths, head)
+        found = _untold(read, depths, head)
     else:
         found = _in_pytorch(tensors, depths, head)
     if head is False:
         found = _headless(found)
-    return found._replace(notes=(*found.notes, *_left_out(found.left_out), *training))
+    return found._replace(notes=(*found.notes, *left_out_notes(found.left_out), *training))
 
 
-def _in_graph(
-    read: Read, tensors: Tensors, stands: around.Around, depths: Sequence[int] | None
-) -> Network:
+def _in_graph(read: Read, stands: around.Around, depths: Sequence[int] | None) -> Network:
     """The network of a Keras model that describes itself."""
+    tensors = read.tensors
     outside = {name for layer in stands.outside for name in read.variables(layer)}
     own = read.variables(stands.head) if stands.head else []
     found = _network(recognise(heads.without(tensors, {*outside, *own}), depths=depths))
     if stands.eps is not None and found.config.layer_norm_eps != stands.eps and not _own(found):
         found = found._replace(config=found.config.replace(layer_norm_eps=stands.eps))
     if stands.head:
-        found = _attached(found, tensors, _dense(read, stands.head, tensors))
+        found = _attached(found, tensors, _dense(read, stands.head))
     preprocessing = None
     if stands.scaling:
         channels = found.config.num_channels
         preprocessing = scaling.preprocessing(
-            stands.scaling, channels, lambda layer: _moments(read, tensors, layer)
+            stands.scaling, channels, lambda layer: _moments(read, layer)
         )
     scaled = {name for layer in stands.scaling for name in read.variables(layer)}
     left = sorted((outside - scaled) & tensors.keys())
@@ -110,9 +116,9 @@ def _own(found: Network) -> bool:
     return found.dialect == "convnext-keras"
 
 
-def _dense(read: Read, layer: Layer, tensors: Tensors) -> Head:
+def _dense(read: Read, layer: Layer) -> Head:
     """The tensors of a dense layer of a model."""
-    names = read.variables(layer)
+    names, tensors = read.variables(layer), read.tensors
     weights = [name for name in names if len(tensors[name].shape) == 2]
     biases = [name for name in names if len(tensors[name].shape) == 1]
     if len(weights) != 1 or len(biases) > 1 or len(names) > 2:
@@ -120,7 +126,7 @@ def _dense(read: Read, layer: Layer, tensors: Tensors) -> Head:
     return Head(weights[0], biases[0] if biases else None, (1, 0))
 
 
-def _moments(read: Read, tensors: Tensors, layer: Layer) -> tuple[np.ndarray, np.ndarray] | None:
+def _moments(read: Read, layer: Layer) -> tuple[np.ndarray, np.ndarray] | None:
     """Mean and variance that a Normalization was adapted to."""
     names = read.variables(layer)
     found = [
@@ -131,14 +137,13 @@ def _moments(read: Read, tensors: Tensors, layer: Layer) -> tuple[np.ndarray, np
     ]
     if not all(found):
         return None
-    mean, variance = (tensors[name].array("float64") for name in found)
+    mean, variance = (read.tensors[name].array("float64") for name in found)
     return mean, variance
 
 
-def _untold(
-    read: Read, tensors: Tensors, depths: Sequence[int] | None, head: bool | None
-) -> Network:
+def _untold(read: Read, depths: Sequence[int] | None, head: bool | None) -> Network:
     """The network of a Keras file without a model's config."""
+    tensors = read.tensors
     candidate = recognise(tensors, depths=depths)
     found = _network(candidate)
     own = _written(candidate, found)
@@ -152,6 +157,8 @@ def _untold(
         return _with_head(
             found, heads.dense(_named(tensors, found.left_out), _width(found)), tensors
         )
+    if not found.parts.head and candidate.dialect.framework == "tf" and not _own(found):
+        found = found._replace(notes=(POOLING,))
     return found
 
 
@@ -185,9 +192,11 @@ def _apart(tensors: Tensors, place: inside.Inside, head: bool | None) -> Network
     """The network of a larger model, and its classifier if that is all there is besides."""
     found = _network(place.found)
     left = {place.prefix + name for name in found.left_out} | (tensors.keys() - place.names)
+    where = repr(place.prefix) if place.prefix else "those of its dialect"
+    equal = f"; {', '.join(map(repr, place.copies))} hold the same values" if place.copies else ""
     found = found._replace(
         left_out=tuple(sorted(left)),
-        notes=(f"the ConvNeXt whose names begin with {place.prefix!r} is taken",),
+        notes=(f"the ConvNeXt whose names begin with {where} is taken{equal}",),
     )
     return _with_single_head(found, tensors, head)
 
@@ -253,21 +262,19 @@ def _width(found: Network) -> int:
     return found.config.hidden_sizes[-1]
 
 
-def _without_training(read: Read) -> tuple[Tensors, list[str]]:
-    """The tensors of a Keras file but for what training keeps for itself, and a note of that."""
-    counts: dict[str, int] = {}
-    kept = {}
-    for name, tensor in read.tensors.items():
-        top = name.partition("/")[0]
-        if read.is_keras and top in TRAINING:
-            counts[top] = counts.get(top, 0) + 1
-        else:
-            kept[name] = tensor
+def _without_training(read: Read) -> tuple[Read, list[str]]:
+    """A Keras file but for what training keeps for itself, and a note of that."""
+    if not read.is_keras:
+        return read, []
+    tops = {name: name.partition("/")[0] for name in read.tensors}
+    counts = Counter(top for top in tops.values() if top in TRAINING)
+    kept = {name: tensor for name, tensor in read.tensors.items() if tops[name] not in TRAINING}
     what = ", ".join(f"{top} ({count} tensors)" for top, count in counts.items())
-    return kept, [f"of the training, left out: {what}"] if what else []
+    return read._replace(tensors=kept), [f"of the training, left out: {what}"] if what else []
 
 
-def _left_out(names: Sequence[str]) -> list[str]:
+def left_out_notes(names: Sequence[str]) -> list[str]:
+    """What of a larger model was left out."""
     return [f"not part of the network, left out: {_few(names)}"] if names else []
 
 

@@ -127,7 +127,8 @@ def _graph(path: Path, text: str | bytes | None) -> Graph | None:
     try:
         return None if text is None else keras_graph.read(text)
     except ValueError as error:
-        raise PortError(f"{path}: damaged: {error}") from None
+        kind = ".keras" if path.suffix == ".keras" else "HDF5"
+        raise PortError(f"{path}: damaged {kind} file: {error}") from None
 
 
 def _ends_in(name: str, layer: str) -> bool:

@@ -131,5 +131,9 @@ KERAS3_APPLICATIONS = Dialect(
     prefix="{m}",
     guests=True,
     numbered=True,
+    layer_names={
+        slot: row.partition("/")[2].partition("/")[0]
+        for slot, row in KERAS_APPLICATIONS.rows.items()
+    },
     fixed={"patch_size": 4, "num_stages": 4, "hidden_act": "gelu"},
 )

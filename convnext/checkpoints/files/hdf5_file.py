@@ -83,6 +83,15 @@ def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
             values.write(block.data)
 
 
+def name_groups(path: Path, names: Mapping[str, str]) -> None:
+    """Give groups of a file that was written the attribute `name`, as Keras 3 does."""
+    import h5py
+
+    with h5py.File(path, "r+") as file:
+        for group, name in names.items():
+            file[group].attrs["name"] = name
+
+
 def _created(file: Any, name: str, tensor: Tensor) -> int:
     """Make room for a tensor; returns where its values are to be written."""
     from h5py import h5d, h5p
