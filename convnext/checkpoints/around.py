@@ -162,8 +162,8 @@ def _start(graph: Graph, end: Output) -> str:
     if not layer.is_own:
         return STEPS_START
     if layer.kind.endswith("ForImageClassification"):
-        return "the logits" if end.index == 0 else STEPS_START
-    return OWN_OUTPUTS[min(end.index, 1)]
+        return "the logits" if end.number == 0 else STEPS_START
+    return OWN_OUTPUTS[min(end.number, 1)]
 
 
 def _network(graph: Graph, end: Output | None, outside: set[str]) -> set[str]:

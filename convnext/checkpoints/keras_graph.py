@@ -17,7 +17,7 @@ class Output(NamedTuple):
     """An output of a layer."""
 
     layer: str  # its key
-    index: int  # among the layer's outputs
+    number: int  # among the layer's outputs
 
 
 @dataclass(frozen=True)

@@ -82,8 +82,8 @@ def class_names(content: Any) -> dict[int, str] | None:
         return None
     found = content.get("class_to_idx")
     if isinstance(found, dict) and all(type(index) is int for index in found.values()):
-        names = {index: name for name, index in found.items()}
-        return names if sorted(names) == list(range(len(found))) else None
+        by_index = {index: name for name, index in found.items()}
+        return by_index if sorted(by_index) == list(range(len(found))) else None
     meta = content.get("meta")
     for place in (meta, meta.get("dataset_meta") if isinstance(meta, dict) else None):
         for key in ("classes", "CLASSES"):

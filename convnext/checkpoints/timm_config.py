@@ -6,7 +6,7 @@ After timm 1.0.31: `save_for_hf` writes it, `models/convnext.py` takes `model_ar
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,7 +53,7 @@ ARCHITECTURES = {
 }
 
 # Depths and widths that only these have: a file of weights shows what it is of.
-SIZES = {
+SIZES: dict[tuple[Sequence[int], Sequence[int]], str] = {
     ((3, 4, 30, 3), (384, 768, 1536, 3072)): "convnext_xxlarge",
     ((1, 2, 4, 2), (24, 32, 48, 64)): "test_convnext",
     ((1, 1, 1, 1), (32, 64, 96, 128)): "test_convnext2",
@@ -102,9 +102,11 @@ def read(path: Path, values: Mapping[str, Any]) -> TimmConfig:
             )
     about = values.get("pretrained_cfg") or {}
     names = values.get("label_names") or about.get("label_names")
-    named = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    labels = None
+    if isinstance(names, list) and all(isinstance(name, str) for name in names):
+        labels = dict(enumerate(names))
     preprocessing, notes = _preprocessing(path, about)
-    return TimmConfig(fields, dict(enumerate(names)) if named else None, preprocessing, notes)
+    return TimmConfig(fields, labels, preprocessing, notes)
 
 
 def _activation(path: Path, name: Any) -> str:
