@@ -219,7 +219,7 @@ def _whole(state: str, behind: list[Layer]) -> _Taken:
             raise PortError(
                 f"{layer} takes {state}. Our network pools the last stage's map by its average, "
                 "normalises the vector, and gives it to one dense layer: this model is another "
-                "function. head=False opens the network without what stands behind it"
+                "function. head=False (--no-head) opens the network without what stands behind it"
             )
         state = STEPS[state][role]
         if role == "norm":
@@ -232,8 +232,8 @@ def _whole(state: str, behind: list[Layer]) -> _Taken:
             state = "probabilities"
     if state not in ENDS:
         raise PortError(
-            f"the model ends at {state}, without the final norm; head=False opens the network "
-            "without what stands behind it"
+            f"the model ends at {state}, without the final norm; head=False (--no-head) opens the "
+            "network without what stands behind it"
         )
     if state == "the normalised map":
         notes.append(f"{kept[-1]} normalises the map in this model; here it follows the pooling")

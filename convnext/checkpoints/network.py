@@ -26,8 +26,8 @@ OWN_HEAD = "_head_dense"  # how keras.applications names its classifier
 
 UNTOLD = (
     "a file of weights does not tell what takes what, and there may be another function in {}. "
-    "head=True says that a dense layer takes the norm of the pooled vector, head=False leaves it "
-    'out; a whole model, model.save("x.keras"), tells it itself'
+    "head=True (--head) says that a dense layer takes the norm of the pooled vector, head=False "
+    '(--no-head) leaves it out; a whole model, model.save("x.keras"), tells it itself'
 )
 
 POOLING = (
