@@ -60,6 +60,17 @@ def names(dialect: Dialect, place: Place, word: str) -> list[str]:
     return [module + leaf for leaf in dialect.leaves[place.kind]]
 
 
+def layer_names(dialect: Dialect, config: ConvNextConfig, parts: Parts) -> dict[str, str]:
+    """Group of the variables -> name of the layer, where a dialect numbers its layers."""
+    word = dialect.words[not parts.head]
+    return {
+        names(dialect, place, word)[0].rpartition("/")[0]: dialect.layer_names[place.slot].format(
+            m="convnext", **place.words()
+        )
+        for place in places(config, parts)
+    }
+
+
 def to_canonical(tensors: Tensors, spelled: Mapping[str, Spelled]) -> dict[str, Tensor]:
     """Canonical name -> tensor in PyTorch's layout, in forward order; PortError if not all fits."""
     account({name: row.shape for name, row in spelled.items()}, shapes_of(tensors))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
-from convnext.checkpoints import keras_models, state_dicts
-from convnext.checkpoints.files import containers, pickle_file, shards
+from convnext.checkpoints import keras_graph, state_dicts
+from convnext.checkpoints.files import containers, hdf5_file, keras_file, pickle_file, shards
+from convnext.checkpoints.keras_graph import Graph, Layer
 from convnext.checkpoints.tensors import Tensor
-from convnext.config import ConvNextConfig
-from convnext.errors import PortError
+from convnext.errors import NotFoundError, PortError
 from convnext.hub import Source
-from convnext.jsonfile import read_json
 
 # Where a folder keeps its weights, in the order of preference. Pickles come last.
 WEIGHTS = (
@@ -24,12 +25,49 @@ WEIGHTS = (
     "model.pth",
 )
 
+# How other files of weights end, and those of a folder that are none.
+SUFFIXES = (".safetensors", ".h5", ".keras", ".bin", ".pth", ".pt", ".ckpt", ".pth.tar")
+NO_WEIGHTS = (
+    "training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt", "scaler.pt",
+    "rng_state.pth", "adapter_model.safetensors", "adapter_model.bin",
+)  # fmt: skip
+SHOWN = 10  # files that an error lists
+MODEL, LAYER = "model_config", "name"  # attributes in which Keras writes a config, and a name
+
 
 def weights_path(source: Source) -> Path:
-    """The file, or the shard index, that holds a checkpoint's weights."""
+    """The file, or the shard index, that holds a checkpoint's weights.
+
+    Raises:
+        NotFoundError: there is none, or there are several of other names; it lists what is there.
+    """
     if source.path.is_file():
         return source.path
-    return source.require([name + end for name in WEIGHTS for end in ("", shards.INDEX)])
+    names = [name + end for name in WEIGHTS for end in ("", shards.INDEX)]
+    if not source.is_local:
+        return source.require(names)
+    found, folder = source.find(names), source.path / source.subfolder
+    if found is not None:
+        return found
+    held = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    others = [name for name in held if name.endswith(SUFFIXES) and name not in NO_WEIGHTS]
+    if len(others) == 1 and (folder / others[0]).is_file():
+        return folder / others[0]
+    if not held:
+        raise NotFoundError(f"{folder}: there is nothing in it")
+    shown = ", ".join(held[:SHOWN]) + (f" and {len(held) - SHOWN} more" if held[SHOWN:] else "")
+    raise NotFoundError(
+        f"{folder}: no weights are found there, such as {WEIGHTS[0]}; it holds {shown}. Name the "
+        "file that is meant"
+    )
+
+
+def path_notes(source: Source, path: Path) -> list[str]:
+    """A note where a folder's weights have a name of their own."""
+    names = {name + end for name in WEIGHTS for end in ("", shards.INDEX)}
+    if source.path.is_file() or path.name in names:
+        return []
+    return [f"{path.name} is taken, the only file of weights in its folder"]
 
 
 class Read(NamedTuple):
@@ -37,6 +75,15 @@ class Read(NamedTuple):
 
     tensors: dict[str, Tensor]  # by their written names
     notes: tuple[str, ...] = ()  # which of several state dicts was taken
+    labels: Mapping[int, str] | None = None  # class names that stand beside the weights
+    is_keras: bool = False  # whether a Keras model wrote it
+    graph: Graph | None = None  # of that model, where the file has it
+    names: Mapping[str, str] = MappingProxyType({})  # group -> name of the layer whose it is
+
+    def variables(self, layer: Layer) -> list[str]:
+        """The tensors of a layer of the graph: by its path in Keras 3's format, else its name."""
+        found = [name for name in self.tensors if name.startswith(f"{layer.path}/vars/")]
+        return found or [n for n in self.tensors if _ends_in(n, layer.name)]
 
 
 def read_tensors(path: Path, source: Source, *, weights: str | None = None) -> Read:
@@ -61,18 +108,29 @@ def read_tensors(path: Path, source: Source, *, weights: str | None = None) -> R
 def _read_file(path: Path, weights: str | None) -> Read:
     container = containers.of(path)
     if container is pickle_file:
-        chosen = state_dicts.choose(path, pickle_file.read(path), weights)
-        return Read(chosen.tensors, chosen.notes)
+        states = pickle_file.read(path)
+        chosen = state_dicts.choose(path, states, weights)
+        return Read(chosen.tensors, chosen.notes, state_dicts.class_names(states.content))
     if weights is not None:
         raise PortError(f"{path}: only training files (.pth) hold weights to choose from")
-    return Read(container.read(path))
+    tensors = container.read(path)
+    if container is keras_file:
+        return Read(tensors, is_keras=True, graph=_graph(path, keras_file.config(path)))
+    if container is not hdf5_file:
+        return Read(tensors)
+    texts = hdf5_file.texts(path, (MODEL, LAYER))
+    names = {group: text for (group, attribute), text in texts.items() if attribute == LAYER}
+    return Read(tensors, is_keras=True, graph=_graph(path, texts.get(("", MODEL))), names=names)
 
 
-def written_config(source: Source, weights: Path) -> ConvNextConfig | None:
-    """The config in a .keras file, or the config.json beside it, unless another library's."""
-    if weights.suffix == ".keras":
-        return keras_models.config(weights)
-    path = source.find([ConvNextConfig.FILE])
-    if path is None or "model_type" not in read_json(path):
-        return None
-    return ConvNextConfig.from_json_file(path)
+def _graph(path: Path, text: str | bytes | None) -> Graph | None:
+    try:
+        return None if text is None else keras_graph.read(text)
+    except ValueError as error:
+        kind = ".keras" if path.suffix == ".keras" else "HDF5"
+        raise PortError(f"{path}: damaged {kind} file: {error}") from None
+
+
+def _ends_in(name: str, layer: str) -> bool:
+    """Whether a tensor of a file by layer name is that layer's."""
+    return name.split("/")[-2:-1] == [layer]

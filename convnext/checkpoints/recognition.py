@@ -35,8 +35,7 @@ STRANGERS = {
     "pre_logits.": "a classifier with a hidden layer",
     "stem.2.": "a stem of overlapping convolutions",
     "stem.3.": "a stem of overlapping convolutions",
-    "mask_token": "sparse pretraining of ConvNeXt V2 (FCMAE)",
-    "visual.trunk.": "a CLIP model around a timm network",
+    "mask_token": "sparse pretraining (FCMAE, SparK)",
     "projectors.": "a self-supervised model's projectors",
     "norms.3.": "DINOv3's ConvNeXt",
     "layers.0.depthwise_conv.": "DINOv3's ConvNeXt",
@@ -251,8 +250,21 @@ def _miss(dialect: Dialect, problems: list[str]) -> str:
 
 
 def _ambiguous(first: Candidate, second: Candidate) -> str:
+    if first.config.depths == second.config.depths:
+        names = next(iter(first.spelled)), next(iter(second.spelled))
+        prefixes = " and ".join(map(repr, _apart(*names)))
+        return f"there are two networks, under {prefixes}; say which with prefix=..."
     found = " and ".join(f"{c.dialect.name} with depths {c.config.depths}" for c in (first, second))
     return f"{found} have these names and shapes; say which with depths=[...]"
+
+
+def _apart(first: str, second: str) -> tuple[str, str]:
+    """What two names begin with, before what they end with both; whole parts."""
+    pairs = zip(reversed(first), reversed(second), strict=False)
+    same = next((n for n, (one, other) in enumerate(pairs) if one != other), 0)
+    end = first[len(first) - same :]
+    cut = min((at for at in (end.find("/"), end.find(".")) if at >= 0), default=-1) + 1
+    return first[: len(first) - same + cut], second[: len(second) - same + cut]
 
 
 def _refusal(tensors: Tensors, misses: list[tuple[int, str]]) -> str:

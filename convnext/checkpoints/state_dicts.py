@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from convnext.checkpoints.files.pickle_file import StateDicts
 from convnext.checkpoints.tensors import Tensor
@@ -74,6 +74,23 @@ def choose(path: Path, states: StateDicts, weights: str | None) -> Chosen:
     place = weights if weights in networks else _place(path, networks, weights)
     tensors = {name: t for name, t in states[place].items() if name not in COUNTERS}
     return Chosen(place, tensors, [other for other in networks if other != place])
+
+
+def class_names(content: Any) -> dict[int, str] | None:
+    """Class names by index that a training file holds: OpenMMLab's in `meta`, or `class_to_idx`."""
+    if not isinstance(content, dict):
+        return None
+    found = content.get("class_to_idx")
+    if isinstance(found, dict) and all(type(index) is int for index in found.values()):
+        by_index = {index: name for name, index in found.items()}
+        return by_index if sorted(by_index) == list(range(len(found))) else None
+    meta = content.get("meta")
+    for place in (meta, meta.get("dataset_meta") if isinstance(meta, dict) else None):
+        for key in ("classes", "CLASSES"):
+            names = place.get(key) if isinstance(place, dict) else None
+            if names and isinstance(names, list | tuple) and all(type(n) is str for n in names):
+                return dict(enumerate(names))
+    return None
 
 
 def _place(path: Path, networks: Shapes, weights: str | None) -> str:

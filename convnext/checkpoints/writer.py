@@ -9,9 +9,9 @@ from pathlib import Path
 from convnext import atomic
 from convnext.checkpoints import keras_models
 from convnext.checkpoints.dialects import DIALECTS, Dialect
-from convnext.checkpoints.files import containers, keras_file, shards
+from convnext.checkpoints.files import containers, hdf5_file, keras_file, shards
 from convnext.checkpoints.params import HEADED_CLASS, Parts, parts_of
-from convnext.checkpoints.porter import from_canonical
+from convnext.checkpoints.porter import from_canonical, layer_names
 from convnext.checkpoints.tensors import Tensors
 from convnext.config import ConvNextConfig
 from convnext.errors import NotFoundError
@@ -69,6 +69,8 @@ def write_file(path: Path, config: ConvNextConfig, tensors: Tensors, dialect: Di
     if container is keras_file:
         metadata = keras_models.describe(config, head=parts_of(tensors, config).head)
     container.write(path, from_canonical(tensors, dialect, config), metadata)
+    if dialect.layer_names:
+        hdf5_file.name_groups(path, layer_names(dialect, config, parts_of(tensors, config)))
 
 
 def _class(parts: Parts) -> str:

@@ -50,6 +50,7 @@ def declare(command: argparse.ArgumentParser) -> None:
         "--labels", type=Path, metavar="FILE", help="class names: a line each, or JSON"
     )
     options.add_running(command, device="a GPU if there is one")
+    options.add_place(command)
     options.add_json(command)
     options.add_set(command)
     _declare_output(command.add_argument_group("into a file"))
@@ -111,7 +112,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _runner(arguments: argparse.Namespace) -> Runner:
-    told = options.fields(arguments)
+    told = options.fields(arguments) | options.place(arguments)
     if arguments.labels:
         told["id2label"] = options.labels(arguments.labels)
     with quiet_stderr():

@@ -51,12 +51,13 @@ def declare(command: argparse.ArgumentParser) -> None:
         help="add a fresh classifier; --set num_labels=N where SRC does not tell how many classes",
     )
     command.add_argument("--verify", action="store_true", help="then compare DST to SRC on images")
+    options.add_place(command)
     options.add_json(command)
     options.add_set(command)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    told = options.fields(arguments)
+    told = options.fields(arguments) | options.place(arguments)
     source = open_checkpoint(arguments.source, weights=arguments.weights, **told)
     with show.bytes_bar("writing") as progress:
         done = convert(

@@ -20,12 +20,15 @@ DESCRIPTION = "Say what a checkpoint holds. Exit status 1 if it has problems."
 
 def declare(command: argparse.ArgumentParser) -> None:
     command.add_argument("path", metavar="PATH", help="folder, file or Hugging Face id")
+    options.add_place(command)
     options.add_json(command)
     options.add_set(command)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    checkpoint = open_checkpoint(arguments.path, **options.fields(arguments))
+    checkpoint = open_checkpoint(
+        arguments.path, **options.place(arguments), **options.fields(arguments)
+    )
     with show.bytes_bar("reading") as progress:
         problems = _problems(counted(checkpoint.tensors, progress))
     facts = _facts(checkpoint) | {"problems": problems}

@@ -33,6 +33,26 @@ def add_set(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_place(command: argparse.ArgumentParser) -> None:
+    """Which network of a file is meant, and what stands behind it."""
+    command.add_argument(
+        "--prefix",
+        metavar="NAME",
+        help="what the network's names begin with, such as backbone., in a larger model",
+    )
+    command.add_argument(
+        "--head",
+        action=argparse.BooleanOptionalAction,
+        help="whether a dense layer behind the network is its classifier, in a file that does not "
+        "tell; --no-head leaves the classifier out",
+    )
+
+
+def place(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What `add_place` was told."""
+    return {"prefix": arguments.prefix, "head": arguments.head}
+
+
 def add_running(command: argparse.ArgumentParser, *, device: str) -> None:
     """How a network is run; `device` says what the default is."""
     command.add_argument("--device", metavar="NAME", help=f"such as cpu or cuda; default: {device}")

@@ -47,6 +47,8 @@ def declare(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--plot", type=Path, metavar="FILE", help="draw the differences, map by map, such as x.png"
     )
+    options.add_place(command)
+    command.add_argument("--second-prefix", metavar="NAME", help="the same as --prefix, of B")
     options.add_running(command, device="cpu")
     options.add_json(command)
 
@@ -55,9 +57,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.plot is not None:
         plot.check(arguments.plot)
     images = list(listing.images(arguments.images)) if arguments.images else bundled.IMAGES
-    second = None if arguments.second is None else open_checkpoint(arguments.second)
+    place = options.place(arguments)
+    other = place | {"prefix": arguments.second_prefix}
+    second = None if arguments.second is None else open_checkpoint(arguments.second, **other)
     result = compared(
-        open_checkpoint(arguments.first),
+        open_checkpoint(arguments.first, **place),
         second,
         images,
         against=arguments.against,

@@ -13,7 +13,8 @@ from torch import nn
 
 from convnext import hub
 from convnext.checkpoints import loading
-from convnext.checkpoints.checkpoint import Checkpoint, left_out_notes, open_checkpoint
+from convnext.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from convnext.checkpoints.network import left_out_notes
 from convnext.checkpoints.params import BARE, HEADED, Parts, parameters
 from convnext.checkpoints.porter import account
 from convnext.checkpoints.writer import save_folder

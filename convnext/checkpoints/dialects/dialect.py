@@ -36,11 +36,15 @@ class Dialect:
         aliases: (pattern, replacement), tried in order, that bring every spelling a name has had
             to one; the first that matches the whole name counts.
         guests: tensors whose names do not begin with {m} belong to a larger model, and are left.
+        numbered: layers are numbered by class, so that its classifier's path can be another dense
+            layer's; their names then stand beside the paths.
+        layer_names: slot -> name of the layer there, where it is `numbered`.
         headless: the dialect that networks without a classifier are written in; empty: this one.
         final_eps: epsilon of its final norm; None: written in its own config.json.
         fixed: fields of the config for which it can hold only this one value.
         others: published size -> the dialect that its library's own class of that size loads,
             where it is not this one.
+        untold: what else its library can be told that no name or shape shows, as it is assumed.
         needs_scale: layer scale is always there.
         stage_norms: how many norms of stages' maps there must be for it to be this dialect.
     """
@@ -57,10 +61,13 @@ class Dialect:
     words: tuple[str, str] = ("", "")
     aliases: Rewrites = ()
     guests: bool = False
+    numbered: bool = False
+    layer_names: Mapping[str, str] = field(default_factory=dict)
     headless: str = ""
     final_eps: float | None = 1e-6
     fixed: Mapping[str, int | str] = field(default_factory=dict)
     others: Mapping[str, str] = field(default_factory=dict)
+    untold: tuple[str, ...] = ()
     needs_scale: bool = False
     stage_norms: int = 0
 

@@ -52,6 +52,7 @@ TIMM = Dialect(
     # with any other patch timm dilates its last stages, and no key shows it
     fixed={"patch_size": 4, "num_stages": 4, "hidden_act": "gelu"},
     others=dict.fromkeys(("atto", "femto", "pico", "nano"), "timm-conv"),
+    untold=("average pooling", "output stride 32"),
 )
 
 # timm's conv_mlp=True, which its atto, femto, pico and nano have

@@ -6,13 +6,14 @@ they stand, so that a file can only hold as many as it has bytes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from convnext.checkpoints.files import blocks, hdf5_structure, limits
+from convnext.checkpoints.files import blocks, hdf5_attributes, hdf5_structure, limits
+from convnext.checkpoints.files.hdf5_attributes import Texts
 from convnext.checkpoints.files.hdf5_structure import OPAQUE, SIGNATURE, Dataset, UnsupportedError
 from convnext.checkpoints.files.opened import OpenedFile
 from convnext.checkpoints.tensors import Tensor, storage
@@ -46,6 +47,22 @@ def read_from(file: OpenedFile, start: int, size: int) -> dict[str, Tensor]:
     return limits.checked(file.path, size, {row.name: _tensor(file, row) for row in found})
 
 
+def texts(path: Path, names: Collection[str]) -> Texts:
+    """Path of a group and name of an attribute -> its text, for the attributes of these names.
+
+    Raises:
+        PortError: the file is damaged.
+    """
+    file = OpenedFile(path)
+    try:
+        with file.reading() as stream:
+            return hdf5_attributes.texts(stream, 0, file.size, names)
+    except PortError:
+        raise
+    except ValueError as error:
+        raise PortError(f"{path}: damaged or truncated HDF5 file ({error})") from None
+
+
 def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write names `<layer>/<weight>`, with the attributes that Keras' loaders go by.
 
@@ -64,6 +81,15 @@ def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
         for block in blocks.of(tensors):
             values.seek(starts[block.name] + block.start)
             values.write(block.data)
+
+
+def name_groups(path: Path, names: Mapping[str, str]) -> None:
+    """Give groups of a file that was written the attribute `name`, as Keras 3 does."""
+    import h5py
+
+    with h5py.File(path, "r+") as file:
+        for group, name in names.items():
+            file[group].attrs["name"] = name
 
 
 def _created(file: Any, name: str, tensor: Tensor) -> int:

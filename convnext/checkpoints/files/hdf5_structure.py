@@ -2,7 +2,7 @@
 
 libhdf5 trusts what it reads, so that a damaged file can make it write beyond its own memory. What
 Keras' files need is read here, after version 3 of the "HDF5 File Format Specification": groups,
-and datasets of plain numbers that stand in one piece. Attributes are never looked at.
+and datasets of plain numbers that stand in one piece. `hdf5_attributes` reads the attributes.
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ def datasets(stream: FileIO, start: int, size: int) -> list[Dataset]:
         ValueError: it is damaged.
     """
     structure = Structure(stream, start, size)
-    found = _below(structure, _root(structure), "", 0, set())
+    found = _below(structure, root(structure), "", 0, set())
     return [dataset._replace(start=start + dataset.start) for dataset in found]
 
 
-def _root(structure: Structure) -> int:
+def root(structure: Structure) -> int:
     """The address of the root group's header, which the file's first bytes tell."""
     head = structure.signed(0, 9, SIGNATURE)
     version = head.number(1)
@@ -96,18 +96,18 @@ def _below(
         raise UnsupportedError(f"groups are nested deeper than {limits.GROUPS}")
     if len(seen) > limits.TENSORS:
         raise UnsupportedError(f"tensors and groups more than {limits.TENSORS:,} are not read")
-    messages = list(_messages(structure, address))
-    if any(message.kind == LAYOUT for message in messages):
-        yield _dataset(name, messages)
+    found = list(messages(structure, address))
+    if any(message.kind == LAYOUT for message in found):
+        yield _dataset(name, found)
         return
-    for link in hdf5_groups.links(structure, messages):
+    for link in hdf5_groups.links(structure, found):
         path = f"{name}/{link.name}".lstrip("/")
         if link.address is None or "/" in link.name:
             raise UnsupportedError(f"{path} is a link to another place; links are not followed")
         yield from _below(structure, link.address, path, depth + 1, seen)
 
 
-def _messages(structure: Structure, address: int) -> Iterator[Message]:
+def messages(structure: Structure, address: int) -> Iterator[Message]:
     """The messages of an object's header, in either version, and of where it is continued."""
     if structure.at(address, 4).take(4) == b"OHDR":
         return _new_messages(structure, address)

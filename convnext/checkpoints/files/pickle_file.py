@@ -57,6 +57,7 @@ class StateDicts(Mapping[str, dict[str, Tensor]]):
 
     def __init__(self, file: OpenedFile, content: Any, values: Values) -> None:
         self._file, self._values = file, values
+        self.content = content  # of the whole file: plain values, and what stands for others
         self._states = _state_dicts(content)
 
     def __getitem__(self, place: str) -> dict[str, Tensor]:
