@@ -22,6 +22,7 @@ from convnext.outputs import (
     ConvNextModelOutput,
     as_asked,
 )
+from convnext.tf.backend import IS_TENSORFLOW
 from convnext.tf.heads import Classifying, classifier
 from convnext.tf.inputs import check_pixel_values, from_nhwc, of_no_image, to_nhwc, unpacked
 from convnext.tf.layers import (
@@ -115,11 +116,12 @@ class TFConvNextLayer(Composite):
     def branch(self, x: Any, training: bool) -> Any:
         fast = form(x, training)
         y = fast.layer_norm(self.layernorm, fast.depthwise(self.dwconv, x))
-        y = ops.reshape(y, (-1, self.width))  # TensorFlow fuses Dense and GELU in 2-D only
+        if IS_TENSORFLOW:  # it fuses Dense and GELU in 2-D only
+            y = ops.reshape(y, (-1, self.width))
         y = self.pwconv2(fast.activation(self.act, self.pwconv1(y)))
         if self.layer_scale_parameter is not None:
             y = y * self.layer_scale_parameter
-        return ops.reshape(y, ops.shape(x))
+        return ops.reshape(y, ops.shape(x)) if IS_TENSORFLOW else y
 
     def call(self, x: Any, training: bool = False) -> Any:
         branch = partial(self.branch, training=training)
