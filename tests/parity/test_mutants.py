@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import pytest
 from torch import nn
-from torch.nn import functional as F
 
 from convnext.tf.model import gelu_tanh
 from tests import loud
@@ -58,7 +57,7 @@ def block(model):
 
 def tanh_gelu(model):
     is_keras = isinstance(model, keras.Model)
-    block(model).act = gelu_tanh if is_keras else lambda x: F.gelu(x, approximate="tanh")
+    block(model).act = gelu_tanh if is_keras else nn.GELU("tanh")
 
 
 def block_dropped(model):
