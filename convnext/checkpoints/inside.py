@@ -49,7 +49,8 @@ def search(tensors: Tensors, depths: Sequence[int] | None, refusal: PortError) -
     for place in islice(_places(tensors), PLACES):
         for prefix in _prefixes(place):
             try:
-                networks[prefix] = recognise(under(tensors, prefix), depths=depths)
+                found = recognise(under(tensors, prefix), depths=depths)
+                networks[_whole(tensors, prefix)] = found
                 break
             except PortError as error:
                 near.append(PortError(f"under {prefix!r}: {error}"))
@@ -139,6 +140,20 @@ def _prefixes(place: str) -> list[str]:
     """Every prefix of whole parts, the shortest first."""
     parts = place.split(".")[:-1]
     return [".".join(parts[:count]) + "." for count in range(1, len(parts) + 1)][:LEVELS]
+
+
+def _whole(tensors: Tensors, prefix: str) -> str:
+    """A prefix with every further part that all names behind it share."""
+    while True:
+        parts = {
+            name.removeprefix(prefix).partition(".")[:2]
+            for name in tensors
+            if name.startswith(prefix)
+        }
+        part = parts.pop()
+        if parts or not part[1]:
+            return prefix
+        prefix += "".join(part)
 
 
 def _own(tensors: Tensors) -> Iterator[Tensors]:

@@ -132,8 +132,7 @@ KERAS3_APPLICATIONS = Dialect(
     guests=True,
     numbered=True,
     layer_names={
-        slot: row.partition("/")[2].partition("/")[0]
-        for slot, row in KERAS_APPLICATIONS.rows.items()
+        slot: row.split("/")[slot != "scale"] for slot, row in KERAS_APPLICATIONS.rows.items()
     },
     fixed={"patch_size": 4, "num_stages": 4, "hidden_act": "gelu"},
 )
