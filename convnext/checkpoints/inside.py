@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from convnext.checkpoints.dialects import DIALECTS
-from convnext.checkpoints.recognition import Candidate, recognise
+from convnext.checkpoints.recognition import NOWHERE, Candidate, recognise
 from convnext.checkpoints.tensors import Tensors
 from convnext.errors import PortError
 
@@ -55,7 +55,9 @@ def search(tensors: Tensors, depths: Sequence[int] | None, refusal: PortError) -
             except PortError as error:
                 near.append(PortError(f"under {prefix!r}: {error}"))
     if not networks:
-        raise near[-1] if near else PortError(f"{refusal}{_hint(tensors, depths)}")
+        if near and NOWHERE in str(refusal):
+            raise near[-1]
+        raise PortError(f"{refusal}{_hint(tensors, depths)}")
     first, *others = networks
     if any(not _are_equal(networks[first].tensors, networks[each].tensors) for each in others):
         names = " and ".join(map(repr, networks))

@@ -275,4 +275,4 @@ def _refusal(tensors: Tensors, misses: list[tuple[int, str]]) -> str:
     if misses:
         return f"not a ConvNeXt; {min(misses)[1]}"
     held = ", ".join(sorted(tensors)[:4]) + ", ..." if tensors else "no tensors"
-    return f"not a ConvNeXt in any known dialect ({', '.join(DIALECTS)}): it holds {held}"
+    return f"not a ConvNeXt {NOWHERE} ({', '.join(DIALECTS)}): it holds {held}"

@@ -35,16 +35,11 @@ def add_set(command: argparse.ArgumentParser) -> None:
 
 def add_place(command: argparse.ArgumentParser) -> None:
     """Which network of a file is meant, and what stands behind it."""
-    command.add_argument(
-        "--prefix",
-        metavar="NAME",
-        help="what the network's names begin with, such as backbone., in a larger model",
-    )
+    command.add_argument("--prefix", metavar="NAME", help="of a network in a larger model")
     command.add_argument(
         "--head",
         action=argparse.BooleanOptionalAction,
-        help="whether a dense layer behind the network is its classifier, in a file that does not "
-        "tell; --no-head leaves the classifier out",
+        help="a dense layer behind the network is its classifier",
     )
 
 
