@@ -43,6 +43,9 @@ STRANGERS = {
 }
 
 
+NOWHERE = "in any known dialect"  # says the error of a file in which no network begins
+
+
 class Candidate(NamedTuple):
     """A network in a dialect that a file's names and shapes suggest."""
 
