@@ -95,7 +95,7 @@ def test_what_stands_beside_a_network_without_a_prefix(tmp_path):
 
 
 def test_tensors_within_the_network_are_never_left_out(tmp_path):
-    inner = zeros("backbone.stages.0.blocks.0.lora_A")
+    inner = zeros("backbone.stages.0.blocks.0.lora_A", "neck.weight")
     with pytest.raises(PortError, match=r"under 'backbone\.': .*(.|\n)*unexpected .*lora_A"):
         opened(tmp_path, spelled(ARRAYS, prefix="backbone.") | inner)
 
