@@ -13,7 +13,7 @@ import numpy as np
 from convnext import checks, labels
 from convnext.checkpoints import reader, stated, timm_config
 from convnext.checkpoints.dialects import DIALECTS
-from convnext.checkpoints.network import Network, find
+from convnext.checkpoints.network import POOLING, Network, find
 from convnext.checkpoints.params import HEADED_CLASS, Parts
 from convnext.checkpoints.stated import Stated
 from convnext.checkpoints.tensors import Tensor
@@ -154,7 +154,7 @@ def open_checkpoint(
             *beside.notes,
             *names,
             *_assumed(path, told, opened, found, {*beside.fields, *fields}),
-            *found.notes,
+            *(note for note in found.notes if told is None or note != POOLING),
         ),
         preprocessing_notes=preprocessing_notes,
     )
