@@ -10,7 +10,7 @@ import numpy as np
 
 from convnext.checkpoints.dialects import DIALECTS
 from convnext.checkpoints.recognition import NOWHERE, Candidate, recognise
-from convnext.checkpoints.tensors import Tensors
+from convnext.checkpoints.tensors import Tensor, Tensors
 from convnext.errors import PortError
 
 PLACES = 4  # stems that are looked at; real files have one or two
@@ -64,8 +64,8 @@ def search(tensors: Tensors, depths: Sequence[int] | None, refusal: PortError) -
         raise PortError(
             f"it holds {len(networks)} networks, under {names}; say which with prefix={first!r}"
         )
-    found = _inside(first, networks[first], under(tensors, first))
-    return found._replace(copies=tuple(others))
+    chosen = _inside(first, networks[first], under(tensors, first))
+    return chosen._replace(copies=tuple(others))
 
 
 def _inside(prefix: str, found: Candidate, tensors: Tensors) -> Inside:
@@ -88,7 +88,7 @@ def _hint(tensors: Tensors, depths: Sequence[int] | None) -> str:
 
 def unwrapped(tensors: Tensors) -> Tensors:
     """Without the names of torch's wrappers; as they are, if two tensors became one."""
-    found = {}
+    found: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         for wrapper in WRAPPERS:
             name = name.replace(wrapper, "")
