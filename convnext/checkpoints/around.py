@@ -50,6 +50,7 @@ STEPS = {
     "the logits": {"chances": "probabilities"},
     "probabilities": {},
 }
+START = next(iter(STEPS))
 ENDS = ("the normalised map", "the norm of the pooled vector", "the logits", "probabilities")
 OWN_OUTPUTS = ("the last stage's map", "the norm of the pooled vector")  # of TFConvNextModel
 CHANCES = ("softmax", "sigmoid")
@@ -99,7 +100,7 @@ def around(graph: Graph, *, head: bool | None = None) -> Around | None:
     for layer in before:
         if layer.kind not in (*IDLE, *SCALING):
             raise PortError(f"{layer} stands before the stem, where ConvNeXt has nothing")
-    state = _start(graph, end) if end else STEPS_START
+    state = _start(graph, end) if end else START
     taken = _trunk(behind) if head is False else _whole(state, behind)
     kept = {layer.path for layer in (*taken.kept, *(graph.layers[key] for key in network))}
     dense = taken.head
@@ -115,9 +116,6 @@ def around(graph: Graph, *, head: bool | None = None) -> Around | None:
 def _prefix(layer: Layer) -> str:
     """What the names of a network begin with, by its stem or itself."""
     return f"{layer.path}/" if layer.is_own else layer.path.rpartition("layers/sequential")[0]
-
-
-STEPS_START = next(iter(STEPS))
 
 
 class _Taken(NamedTuple):
@@ -160,9 +158,9 @@ def _start(graph: Graph, end: Output) -> str:
     """What the network's last layer gives."""
     layer = graph.layers[end.layer]
     if not layer.is_own:
-        return STEPS_START
+        return START
     if layer.kind.endswith("ForImageClassification"):
-        return "the logits" if end.number == 0 else STEPS_START
+        return "the logits" if end.number == 0 else START
     return OWN_OUTPUTS[min(end.number, 1)]
 
 
