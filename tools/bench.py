@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from rich.console import Console
-from speed import conversion, images, loading, records, subjects, summary
+from speed import conversion, images, loading, pages, records, subjects, summary
 from speed.checkpoints import checkpoint
 from speed.comparison import Comparison, Say
 from speed.processes import LostError, Workers
@@ -87,9 +87,8 @@ def main() -> None:
     options = parser().parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the workers are ended too
     if options.command == "ratios":
-        if options.into:
-            return summary.update(DATA, options.into)
-        return print(summary.markdown(records.read(DATA)))
+        table = summary.markdown(records.read(DATA))
+        return pages.place(options.into, summary.MARKS, table) if options.into else print(table)
     if options.all:
         vars(options).update(EVERYTHING)
     for override in options.environment:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from speed import records
+from speed import pages, records
 
 MARKS = ("<!-- ratios -->", "<!-- /ratios -->")
 
@@ -80,20 +79,6 @@ def ratio(one: Ratio, found: list[dict[str, Any]], cpu: str) -> str:
 
 def markdown(found: list[dict[str, Any]]) -> str:
     cpus = sorted({record["cpu"] for record in found})
-    lines = [["case", "fastest of", *cpus], ["---"] * (2 + len(cpus))]
-    for one in _table():
-        values = [ratio(one, found, cpu) for cpu in cpus]
-        if any(values):
-            lines.append([one.what, one.peers, *values])
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def placed(page: str, table: str) -> str:
-    """The page with the table between its marks."""
-    before, rest = page.split(MARKS[0])
-    return f"{before}{MARKS[0]}\n\n{table}\n\n{MARKS[1]}{rest.split(MARKS[1])[1]}"
-
-
-def update(data: Path, page: Path) -> None:
-    text = placed(page.read_text(encoding="utf-8"), markdown(records.read(data)))
-    page.write_text(text, encoding="utf-8")
+    rows = [[one.what, one.peers, *(ratio(one, found, cpu) for cpu in cpus)] for one in _table()]
+    measured = (row for row in rows if any(row[2:]))
+    return pages.table(["case", "fastest of", *cpus], measured)
