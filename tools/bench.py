@@ -22,7 +22,8 @@ from rich.console import Console
 from speed import conversion, images, loading, pages, records, subjects, summary
 from speed.checkpoints import checkpoint
 from speed.comparison import Comparison, Say
-from speed.processes import LostError, Workers
+from speed.holding import Workers
+from speed.processes import LostError
 
 from convnext.config import SIZES
 

@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
 from speed import checkpoints, comparison, loading, machine, pages, records, subjects, summary
-from speed.processes import LostError, Process, Workers
+from speed.holding import Workers
+from speed.processes import LostError, Process
 
 CASE = subjects.Case("pytorch", "inference", "tiny", "fp32", 2)
 OURS, PEER = subjects.SUBJECTS["ours"], subjects.SUBJECTS["timm nchw"]
