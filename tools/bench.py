@@ -19,10 +19,11 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from rich.console import Console
-from speed import conversion, images, loading, records, subjects, summary
+from speed import conversion, images, loading, pages, records, subjects, summary
 from speed.checkpoints import checkpoint
 from speed.comparison import Comparison, Say
-from speed.processes import LostError, Workers
+from speed.holding import Workers
+from speed.processes import LostError
 
 from convnext.config import SIZES
 
@@ -87,9 +88,8 @@ def main() -> None:
     options = parser().parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the workers are ended too
     if options.command == "ratios":
-        if options.into:
-            return summary.update(DATA, options.into)
-        return print(summary.markdown(records.read(DATA)))
+        table = summary.markdown(records.read(DATA))
+        return pages.place(options.into, summary.MARKS, table) if options.into else print(table)
     if options.all:
         vars(options).update(EVERYTHING)
     for override in options.environment:
@@ -121,15 +121,15 @@ def parser() -> argparse.ArgumentParser:
     )
     add = found.add_argument
     add("command", nargs="?", choices=COMMANDS, default="compare", help="default: compare")
-    add("--side", type=words(subjects.SIDES), default=["pytorch"], help="pytorch, keras")
-    add("--mode", type=words(subjects.MODES), default=["inference"], help="inference, training")
-    add("--size", type=words(SIZES), default=["tiny"], help="published sizes; default: tiny")
-    add("--dtype", type=words(subjects.DTYPES), default=["fp32", "bf16"], help="or autocast")
-    add("--batch", type=numbers, default=[8], help="images per batch; default: 8")
-    add("--batches", type=numbers, default=[1, 2, 4, 8, 16, 32, 64], help="of scaling")
-    add("--image-sizes", type=numbers, default=[224, 384, 512], help="of scaling, in pixels")
+    add("--side", nargs="+", choices=subjects.SIDES, default=["pytorch"], help="or keras")
+    add("--mode", nargs="+", choices=subjects.MODES, default=["inference"], help="or training")
+    add("--size", nargs="+", choices=SIZES, default=["tiny"], help="published sizes; default: tiny")
+    add("--dtype", nargs="+", choices=subjects.DTYPES, default=["fp32", "bf16"], help="or autocast")
+    add("--batch", nargs="+", type=int, default=[8], help="images per batch; default: 8")
+    add("--batches", nargs="+", type=int, default=[1, 2, 4, 8, 16, 32, 64], help="of scaling")
+    add("--image-sizes", nargs="+", type=int, default=[224, 384, 512], help="of scaling, in pixels")
     add("--images", type=int, help="of classify and memory; default: 1500 and 100000")
-    add("--subjects", type=lambda text: text.split(","), default=[], help="names or parts of them")
+    add("--subjects", nargs="+", default=[], help="names or parts of them")
     add("--all", action="store_true", help="every case and subject; hours")
     add("--rounds", type=int, default=7, help="turns of each; default: 7")
     add("--seconds", type=float, default=0.5, help="of each turn; default: 0.5")
@@ -137,22 +137,6 @@ def parser() -> argparse.ArgumentParser:
     add("--folder", help="for checkpoints; default: where temporary files go")
     add("--into", type=Path, metavar="FILE", help="record there, such as docs/speed.json")
     return found
-
-
-def words(allowed):
-    """A type for comma-separated names."""
-
-    def parse(text: str) -> list[str]:
-        unknown = set(text.split(",")) - set(allowed)
-        if unknown:
-            raise argparse.ArgumentTypeError(f"{unknown.pop()!r} is none of {', '.join(allowed)}")
-        return text.split(",")
-
-    return parse
-
-
-def numbers(text: str) -> list[int]:
-    return [int(part) for part in text.split(",")]
 
 
 if __name__ == "__main__":

@@ -54,11 +54,8 @@ def fuzz(name: str, seeds: range, keep: Path) -> Counter[str]:
         for seed in track(seeds, description=name):
             limit = SECONDS
             if process is None or not process.running:
-                process, folder, limit = (
-                    Process("own", Path(scratch)),
-                    Path(scratch, str(seed)),
-                    FIRST,
-                )
+                process = Process("own", Path(scratch))
+                folder, limit = Path(scratch, str(seed)), FIRST
             try:
                 said = process.call("fuzz_files", "outcome", name, str(folder), seed, limit=limit)
             except LostError as reason:

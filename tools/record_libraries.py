@@ -57,9 +57,7 @@ def in_torch(
     from safetensors.torch import load_file
 
     state = load_file(path) if path.suffix == ".safetensors" else torch.load(path)
-    model = build(config, dialect)
-    logits = _logits(model, state, pixels)
-    return {name: list(value.shape) for name, value in model.state_dict().items()}, logits
+    return _recorded(build(config, dialect), state, pixels)
 
 
 def facebook_by_timm(path: Path, config: ConvNextConfig, pixels: np.ndarray) -> Recorded:
@@ -70,7 +68,7 @@ def facebook_by_timm(path: Path, config: ConvNextConfig, pixels: np.ndarray) -> 
     from timm.models.convnext import checkpoint_filter_fn
 
     content = torch.load(path)
-    logits = _logits(model, checkpoint_filter_fn(dict(content), model), pixels)
+    _, logits = _recorded(model, checkpoint_filter_fn(dict(content), model), pixels)
     return {name: list(value.shape) for name, value in content["model"].items()}, logits
 
 
@@ -99,17 +97,17 @@ def openmmlab(path: Path, config: ConvNextConfig, pixels: np.ndarray, *, dialect
         name: torch.from_numpy(arrays[row.canonical].reshape(row.shape))
         for name, row in rows.items()
     }
-    logits = _logits(model, state, pixels)
-    return {name: list(value.shape) for name, value in model.state_dict().items()}, logits
+    return _recorded(model, state, pixels)
 
 
-def _logits(model: Any, state: dict[str, Any], pixels: np.ndarray) -> np.ndarray:
+def _recorded(model: Any, state: dict[str, Any], pixels: np.ndarray) -> Recorded:
     import torch
 
     model = model.eval().double()
     model.load_state_dict(state, strict=True)
     with torch.no_grad():
-        return model(torch.from_numpy(pixels)).numpy()
+        logits = model(torch.from_numpy(pixels)).numpy()
+    return {name: list(value.shape) for name, value in model.state_dict().items()}, logits
 
 
 class Library(NamedTuple):

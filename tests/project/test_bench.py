@@ -11,8 +11,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
-from speed import checkpoints, comparison, loading, machine, records, subjects, summary
-from speed.processes import LostError, Process, Workers
+from speed import checkpoints, comparison, loading, machine, pages, records, subjects, summary
+from speed.holding import Workers
+from speed.processes import LostError, Process
 
 CASE = subjects.Case("pytorch", "inference", "tiny", "fp32", 2)
 OURS, PEER = subjects.SUBJECTS["ours"], subjects.SUBJECTS["timm nchw"]
@@ -132,7 +133,8 @@ def test_the_kind_of_a_cpu() -> None:
 def test_the_ratios_of_the_page_are_those_of_the_records() -> None:
     page = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
     table = summary.markdown(records.read(ROOT / "docs" / "speed.json"))
-    assert page == summary.placed(page, table), "run tools/bench.py ratios --into docs/speed.md"
+    placed = pages.placed(page, summary.MARKS, table)
+    assert page == placed, "run tools/bench.py ratios --into docs/speed.md"
 
 
 def test_a_ratio_is_that_of_the_fastest_peer_and_names_older_kernels() -> None:

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from speed import checkpoints
-from speed.processes import LostError, Worker, Workers
+from speed.holding import Worker, Workers
+from speed.processes import LostError
 from speed.records import Record, Spread, Value, merged, missing, ratios
 from speed.subjects import SUBJECTS, Case, Subject
 

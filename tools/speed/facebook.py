@@ -17,18 +17,13 @@ from convnext.config import ConvNextConfig
 EPS = 1e-6
 
 
-class ChannelNorm(nn.Module):
-    """LayerNorm over axis 1 of (N, C, H, W)."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(width))
-        self.bias = nn.Parameter(torch.zeros(width))
+class ChannelNorm(nn.LayerNorm):
+    """Over axis 1 of (N, C, H, W)."""
 
     def forward(self, x: Tensor) -> Tensor:
         centred = x - x.mean(1, keepdim=True)
         variance = centred.pow(2).mean(1, keepdim=True)
-        normal = centred / torch.sqrt(variance + EPS)
+        normal = centred / torch.sqrt(variance + self.eps)
         return self.weight[:, None, None] * normal + self.bias[:, None, None]
 
 
@@ -54,11 +49,11 @@ class ConvNeXt(nn.Module):
         super().__init__()
         widths = config.hidden_sizes
         stem = nn.Sequential(
-            nn.Conv2d(config.num_channels, widths[0], 4, stride=4), ChannelNorm(widths[0])
+            nn.Conv2d(config.num_channels, widths[0], 4, stride=4), ChannelNorm(widths[0], EPS)
         )
         self.downsample_layers = nn.ModuleList([stem])
         for before, width in pairwise(widths):
-            pair = nn.Sequential(ChannelNorm(before), nn.Conv2d(before, width, 2, stride=2))
+            pair = nn.Sequential(ChannelNorm(before, EPS), nn.Conv2d(before, width, 2, stride=2))
             self.downsample_layers.append(pair)
         self.stages = nn.ModuleList(
             nn.Sequential(*(Block(width) for _ in range(depth)))

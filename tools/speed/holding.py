@@ -1,4 +1,4 @@
-"""What a worker does with its subject: prepare a network, take turns, forget."""
+"""Workers: processes that each hold one subject's networks, prepare them and take turns."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from speed import machine
+from speed.processes import LostError, Process
 from speed.subjects import SUBJECTS, Case, Prepared, Subject
 
+PAUSE = 0.25  # seconds before a turn: the threads of the one before it spin for up to 0.2
 _held: dict[str, Any] = {"prepared": {}}
 
 
@@ -58,3 +60,47 @@ def forget() -> None:
 
 def _module(subject: Subject) -> Any:
     return import_module(f"speed.{subject.module}")
+
+
+class Worker(Process):
+    """A process that holds one subject's networks."""
+
+    def __init__(self, subject: Subject, folder: Path) -> None:
+        super().__init__(subject.environment, folder)
+        self.subject = subject
+        try:
+            self.versions: dict[str, str] = self.call("speed.holding", "open_subject", subject.name)
+        except LostError:
+            self.close()
+            raise
+
+    def turn(self, case: tuple, seconds: float) -> dict[str, float]:
+        time.sleep(PAUSE)
+        return self.call("speed.holding", "turn", tuple(case), seconds)
+
+
+class Workers:
+    """Every worker that has been started; a context that ends them all."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.started: dict[str, Worker] = {}
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.keep([])
+
+    def get(self, subject: Subject) -> Worker:
+        """The subject's worker, started if it is not running."""
+        worker = self.started.get(subject.name)
+        if worker is None or not worker.running:
+            worker = self.started[subject.name] = Worker(subject, self.folder)
+        return worker
+
+    def keep(self, subjects: list[Subject]) -> None:
+        """End the others, which would only hold memory."""
+        names = {subject.name for subject in subjects}
+        for name in [name for name in self.started if name not in names]:
+            self.started.pop(name).close()

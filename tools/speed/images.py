@@ -32,6 +32,7 @@ from tests import synthetic
 
 Say = Callable[[str], None]
 CALLS, BATCH = 10, 32
+FEWEST = 4 * BATCH  # images of `classify`, whose first batch is not timed
 WORKERS = len(os.sched_getaffinity(0))
 FORMS = ("224-B", "384-B")  # settings of tests/synthetic.py
 
@@ -69,30 +70,26 @@ def _milliseconds(call: Callable[[], object]) -> float:
     return (time.perf_counter() - start) * 1e3 / CALLS
 
 
-class Clock:
-    """Images a second between the first batch and the last, without the start."""
-
-    def __init__(self) -> None:
-        self.ticks: list[tuple[float, int]] = []
+class Clock(list[tuple[float, int]]):
+    """When how many images were done."""
 
     def __call__(self, done: int, total: int = 0) -> None:
-        self.ticks.append((time.perf_counter(), done))
+        self.append((time.perf_counter(), done))
 
     @property
     def rate(self) -> float:
-        (start, before), (end, done) = self.ticks[1], self.ticks[-1]
+        """Images a second between the first batch and the last, without the start."""
+        (start, before), (end, done) = self[1], self[-1]
         return (done - before) / (end - start)
 
 
 def _decoding(runner: Runner, paths: list[str], clock: Clock) -> None:
     listed = [Listed(i, path) for i, path in enumerate(paths)]
     batches = [listed[i : i + BATCH] for i in range(0, len(listed), BATCH)]
-    done = 0
     clock(0)
     with DecodingPool(runner.extract, WORKERS) as pool:
         for batch, _ in pool.decode(batches):
-            done += len(batch)
-            clock(done)
+            clock(clock[-1][1] + len(batch))
 
 
 def _network(runner: Runner, paths: list[str], clock: Clock) -> None:
@@ -108,6 +105,8 @@ def _whole(runner: Runner, paths: list[str], clock: Clock) -> None:
 
 
 def classify(folder: Path, count: int, rounds: int, say: Say) -> Record:
+    if count < FEWEST:
+        raise SystemExit(f"--images {count} is too few to time: classify needs {FEWEST} or more")
     kinds = [name for name in synthetic.IMAGES if "00x3" in name or "x480" in name]
     kept = [Image.fromarray(synthetic.image(name)).resize((500, 375)) for name in kinds]
     paths = [str(folder / f"{i}.jpg") for i in range(count)]

@@ -1,20 +1,24 @@
-"""The workers seen from outside: started, asked in turn, and named with the reason when lost."""
+"""Functions of the tools called in processes of their own, under any of the interpreters.
+
+`python -m speed.processes DESCRIPTOR` is the other end: it answers until the pipe is closed.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 import subprocess
-import time
+import sys
 from contextlib import suppress
+from importlib import import_module
 from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from speed.subjects import ENVIRONMENTS, ROOT, Subject
+from speed.subjects import ENVIRONMENTS, ROOT
 
 LIMIT = 600  # seconds without an answer, after which a worker counts as stuck
-PAUSE = 0.25  # seconds before a turn: the threads of the one before it spin for up to 0.2
 _PATHS = os.pathsep.join(map(str, (ROOT, ROOT / "tools")))
 VARIABLES = {"PYTHONPATH": _PATHS, "TF_CPP_MIN_LOG_LEVEL": "3"}
 
@@ -41,7 +45,7 @@ class Process:
         self.log = folder / f"{theirs.fileno()}.log"
         with self.log.open("w") as log, theirs:
             self.process = subprocess.Popen(
-                [python, "-W", "ignore", "-m", "speed.worker", str(theirs.fileno())],
+                [python, "-W", "ignore", "-m", "speed.processes", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdout=log,
                 stderr=log,
@@ -91,45 +95,17 @@ class Process:
         return f"it ended with status {status}: {' / '.join(said[-3:]) or 'it printed nothing'}"
 
 
-class Worker(Process):
-    """A process that holds one subject's networks."""
-
-    def __init__(self, subject: Subject, folder: Path) -> None:
-        super().__init__(subject.environment, folder)
-        self.subject = subject
-        try:
-            self.versions: dict[str, str] = self.call("speed.holding", "open_subject", subject.name)
-        except LostError:
-            self.close()
-            raise
-
-    def turn(self, case: tuple, seconds: float) -> dict[str, float]:
-        time.sleep(PAUSE)
-        return self.call("speed.holding", "turn", tuple(case), seconds)
+def answer(pipe: Connection) -> None:
+    """Call what (module, function, arguments) name until the other end closes."""
+    with suppress(EOFError):
+        while True:
+            module, function, arguments = pipe.recv()
+            try:
+                pipe.send((True, getattr(import_module(module), function)(*arguments)))
+            except Exception as error:
+                first = (str(error).strip() or "no message").splitlines()[0]
+                pipe.send((False, f"{type(error).__name__}: {first}"))
 
 
-class Workers:
-    """Every worker that has been started; a context that ends them all."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.started: dict[str, Worker] = {}
-
-    def __enter__(self) -> Workers:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.keep([])
-
-    def get(self, subject: Subject) -> Worker:
-        """The subject's worker, started if it is not running."""
-        worker = self.started.get(subject.name)
-        if worker is None or not worker.running:
-            worker = self.started[subject.name] = Worker(subject, self.folder)
-        return worker
-
-    def keep(self, subjects: list[Subject]) -> None:
-        """End the others, which would only hold memory."""
-        names = {subject.name for subject in subjects}
-        for name in [name for name in self.started if name not in names]:
-            self.started.pop(name).close()
+if __name__ == "__main__":
+    answer(Connection(int(sys.argv[1])))

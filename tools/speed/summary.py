@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from speed import records
+from speed import pages, records
 
 MARKS = ("<!-- ratios -->", "<!-- /ratios -->")
 
@@ -29,37 +28,28 @@ KERAS = (
     ("keras.applications", r"keras\.applications .*"),
     ("transformers, TensorFlow", "transformers TF .*"),
 )
-CASES = [
-    (f"{name}, batch {batch}", f"{dtype}, batch {batch}")
-    for name, dtype in (("float32", "fp32"), ("bfloat16", "bf16"))
+# what, the beginning of the records' title, ours, its peers in float32 and in bfloat16
+GROUPS = [
+    ("PyTorch as is", "PyTorch, inference, tiny", "ours", [EAGER], [EAGER]),
+    ("Keras as is", "Keras, inference, tiny", "ours (Keras)", KERAS, KERAS),
+    ("PyTorch training step", "PyTorch, training, tiny", "ours", [EAGER], [EAGER]),
+    ("Keras training step", "Keras, training, tiny", "ours (Keras)", KERAS, KERAS),
+    ("`fast`", "PyTorch, inference, tiny", "ours fast", [OPENVINO], [FROZEN]),
+    ("`fast`, ConvNeXt-B", "PyTorch, inference, base", "ours fast", [OPENVINO], [FROZEN]),
+    ("`fast` in Keras", "Keras, inference, tiny", "ours fast (Keras)", KERAS[:1], KERAS[:1]),
+]
+TABLE = [
+    Ratio(f"{what}, {name}, batch {batch}", f"{title}, {dtype}, batch {batch}", ours, *peer)
+    for what, title, ours, in_float32, in_bfloat16 in GROUPS
+    for name, dtype, peers in (("float32", "fp32", in_float32), ("bfloat16", "bf16", in_bfloat16))
     for batch in (8, 1, 32)
+    for peer in peers
 ]
 LOADING = "Loading ConvNeXt, large"
-
-
-def _table() -> list[Ratio]:
-    """PyTorch, training, Keras, fast and loading; those that no CPU has are left out."""
-    found = []
-    for mode, name in (("inference", "as is"), ("training", "training step")):
-        for what, case in CASES:
-            found.append(Ratio(
-                f"PyTorch {name}, {what}", f"PyTorch, {mode}, tiny, {case}", "ours", *EAGER
-            ))  # fmt: skip
-        for what, case in CASES:
-            title = f"Keras, {mode}, tiny, {case}"
-            found += [Ratio(f"Keras {name}, {what}", title, "ours (Keras)", *p) for p in KERAS]
-    for size, name in (("tiny", "`fast`"), ("base", "`fast`, ConvNeXt-B")):
-        for what, case in CASES:
-            peers = OPENVINO if "fp32" in case else FROZEN
-            title = f"PyTorch, inference, {size}, {case}"
-            found.append(Ratio(f"{name}, {what}", title, "ours fast", *peers))
-    for what, case in CASES:
-        title = f"Keras, inference, tiny, {case}"
-        found.append(Ratio(f"`fast` in Keras, {what}", title, "ours fast (Keras)", *KERAS[0]))
-    torch = ("transformers", "transformers")
-    found.append(Ratio("loading ConvNeXt-L, PyTorch", LOADING, "ours", *torch))
-    found.append(Ratio("loading ConvNeXt-L, Keras", LOADING, "ours", *KERAS[2]))
-    return found
+TABLE += [
+    Ratio("loading ConvNeXt-L, PyTorch", LOADING, "ours", "transformers", "transformers"),
+    Ratio("loading ConvNeXt-L, Keras", LOADING, "ours", *KERAS[2]),
+]
 
 
 def ratio(one: Ratio, found: list[dict[str, Any]], cpu: str) -> str:
@@ -80,20 +70,6 @@ def ratio(one: Ratio, found: list[dict[str, Any]], cpu: str) -> str:
 
 def markdown(found: list[dict[str, Any]]) -> str:
     cpus = sorted({record["cpu"] for record in found})
-    lines = [["case", "fastest of", *cpus], ["---"] * (2 + len(cpus))]
-    for one in _table():
-        values = [ratio(one, found, cpu) for cpu in cpus]
-        if any(values):
-            lines.append([one.what, one.peers, *values])
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def placed(page: str, table: str) -> str:
-    """The page with the table between its marks."""
-    before, rest = page.split(MARKS[0])
-    return f"{before}{MARKS[0]}\n\n{table}\n\n{MARKS[1]}{rest.split(MARKS[1])[1]}"
-
-
-def update(data: Path, page: Path) -> None:
-    text = placed(page.read_text(encoding="utf-8"), markdown(records.read(data)))
-    page.write_text(text, encoding="utf-8")
+    rows = [[one.what, one.peers, *(ratio(one, found, cpu) for cpu in cpus)] for one in TABLE]
+    measured = (row for row in rows if any(row[2:]))
+    return pages.table(["case", "fastest of", *cpus], measured)
