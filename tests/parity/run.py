@@ -9,6 +9,7 @@ import transformers
 from convnext.checkpoints.tensors import Tensor
 from convnext.pt import ConvNextForImageClassification
 from convnext.tf import TFConvNextForImageClassification
+from convnext.tf.variables import variables
 
 TORCH = {"float32": torch.float32, "float64": torch.float64}
 
@@ -52,7 +53,7 @@ def gradients(model, pixels: np.ndarray, labels: np.ndarray) -> dict[str, np.nda
 
 def _gradients_tf(model, pixels: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     x = tf.constant(pixels)
-    slots = model._variables()
+    slots = variables(model)
     with tf.GradientTape() as tape:
         tape.watch(x)
         loss = model(x, labels=labels).loss
