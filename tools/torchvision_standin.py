@@ -6,8 +6,6 @@ references use this.
 
 from typing import Any
 
-import torch
-
 _KEPT: list[Any] = []  # a library that is collected takes its operators with it
 
 
@@ -20,6 +18,8 @@ def declare_operators() -> None:
 
 
 def _declare() -> None:
+    import torch
+
     library = torch.library.Library("torchvision", "DEF")
     library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     library.define("roi_align(Tensor x) -> Tensor")
