@@ -19,7 +19,7 @@ demo: .venv/ready  ## convert the bundled network, compare both frameworks, clas
 	$(BIN)/convnext classify $(BUNDLE)/*.jpg --model demo-output/timm
 
 test: .venv/ready  ## every test but those that need data or JAX
-	CONVNEXT_ROOMS=$(ROOMS) $(BIN)/python -m pytest
+	CONVNEXT_ROOMS=$(ROOMS) $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-data: .venv/ready  ## tests on real images and checkpoints, in ../shared/data
 	CONVNEXT_ROOMS=data $(BIN)/python -m pytest
