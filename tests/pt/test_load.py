@@ -157,10 +157,9 @@ def test_a_config_replaces_the_checkpoints(folder):
     assert model.convnext.layernorm.eps == 0.5
 
 
-@pytest.mark.parametrize("option", ["foo", "torch_dtype"])
-def test_an_unknown_option_is_an_error(folder, option):
-    with pytest.raises(TypeError, match=option):
-        ConvNextModel.from_pretrained(folder, **{option: "float32"})
+def test_an_unknown_option_is_an_error(folder):
+    with pytest.raises(TypeError, match="foo"):
+        ConvNextModel.from_pretrained(folder, foo="float32")
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, "bfloat16", "torch.bfloat16"])

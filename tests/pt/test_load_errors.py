@@ -49,6 +49,8 @@ def test_a_truncated_file(folder, kept):
 
 def test_a_file_of_another_format(folder):
     (folder / WEIGHTS).write_bytes(b"<html>not found</html>")
+    assert "it is a web page, not the file" in refusal(folder)
+    (folder / WEIGHTS).write_bytes(b"junk" * 20)
     assert "none of the formats" in refusal(folder)
 
 
@@ -119,14 +121,15 @@ def test_an_override_that_is_not_allowed(folder):
     assert "drop_path_rate must be a finite number of at least 0 below 1, got 1.5" in message
 
 
-def test_a_pickle_that_would_run_code(folder):
+def test_a_pickle_that_would_run_code(folder, capsys):
     class Trap:
         def __reduce__(self):
             return print, ("trapped",)
 
     (folder / WEIGHTS).unlink()
     torch.save({"weight": Trap()}, folder / "pytorch_model.bin")
-    assert "without running code" in refusal(folder)
+    assert "an object of '__builtin__.print', and no tensors" in refusal(folder)
+    assert capsys.readouterr().out == ""
 
 
 def test_a_missing_shard(tmp_path):

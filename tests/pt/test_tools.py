@@ -124,7 +124,7 @@ def test_a_subclass_keeps_what_it_adds(tmp_path):
     assert tiny.same_state(again, model)
     assert torch.equal(again.scratch, torch.ones(2))
     assert info["notes"] == []
-    with pytest.raises(PortError, match="unexpected auxiliary"):
+    with pytest.raises(PortError, match="does not fit the weights"):
         ConvNextForImageClassification.from_pretrained(tmp_path)
 
 
