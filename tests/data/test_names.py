@@ -86,7 +86,7 @@ def test_every_list_is_judged():
 @pytest.mark.parametrize("name", RECOGNISED)
 def test_recognised(name):
     found = recognise(tensors(name))
-    assert found.dialect == RECOGNISED[name]
+    assert found.dialect.name == RECOGNISED[name]
     assert (found.config.depths, found.config.hidden_sizes) == ((1, 1, 2, 1), (8, 16, 32, 64))
     assert found.config.num_labels == (11 if found.parts.head else 0)
 
