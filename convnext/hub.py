@@ -199,9 +199,7 @@ def upload(folder: str | os.PathLike[str], repo_id: str | None = None, **options
     try:
         from huggingface_hub import HfApi
     except ImportError:
-        raise ImportError(
-            "push_to_hub needs huggingface_hub: pip install 'convnext[hub]'"
-        ) from None
+        raise ImportError(missing("push_to_hub", "huggingface_hub")) from None
     given = {"commit_message": "Upload model"} | options
     api = HfApi(token=given.pop("token", None))
     private = given.pop("private", None)
